@@ -1,0 +1,71 @@
+# Class activation maps and the seeds that a threshold makes of them.
+
+
+rule cams:
+    input:
+        index=INDEX,
+        weights=f"{RUN}/classifier.safetensors",
+    output:
+        f"{RUN}/cams/{{shard}}.zip",
+    log:
+        f"{RUN}/logs/cams/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/cams/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        settings=setting("cams"),
+        precision=setting("precision"),
+        source=source_digest("ssc.cams"),
+    script:
+        "../workflow_scripts/cams.py"
+
+
+rule count_seeds:
+    input:
+        index=INDEX,
+        cams=f"{RUN}/cams/{{shard}}.zip",
+        masks=f"{RESULTS}/masks/train/{{shard}}.zip",
+    output:
+        f"{RUN}/seeds/{{shard}}.json",
+    log:
+        f"{RUN}/logs/count_seeds/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/count_seeds/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=setting("seeds"),
+        source=source_digest("ssc.cams"),
+    script:
+        "../workflow_scripts/count_seeds.py"
+
+
+rule evaluate_seeds:
+    input:
+        index=INDEX,
+        classes=CLASSES,
+        shards=expand(f"{RUN}/seeds/{{shard}}.json", shard=SHARDS, allow_missing=True),
+    output:
+        f"{RUN}/seeds.json",
+    log:
+        f"{RUN}/logs/evaluate_seeds.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_seeds.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=setting("seeds"),
+        source=source_digest("ssc.cams"),
+    script:
+        "../workflow_scripts/evaluate_seeds.py"

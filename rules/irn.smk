@@ -1,0 +1,51 @@
+# IRN: confident labels by dense CRF, then the class-boundary network.
+
+
+rule irn_labels:
+    input:
+        index=INDEX,
+        cams=f"{RUN}/cams/{{shard}}.zip",
+    output:
+        f"{RUN}/irn_labels/{{shard}}.zip",
+    log:
+        f"{RUN}/logs/irn_labels/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/irn_labels/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=setting("irn_labels"),
+        source=source_digest("ssc.pseudo_labels"),
+    script:
+        "../workflow_scripts/irn_labels.py"
+
+
+rule train_irn:
+    input:
+        index=INDEX,
+        labels=expand(f"{RUN}/irn_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
+        initial=weight_file("irn"),
+    output:
+        weights=f"{RUN}/irn.safetensors",
+        history=f"{RUN}/irn_losses.json",
+    log:
+        f"{RUN}/logs/train_irn.log",
+    benchmark:
+        f"{RUN}/benchmarks/train_irn.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 8
+    resources:
+        mem_mb=24000,
+        runtime=1440,
+        gpu=GPU,
+    params:
+        settings=setting("irn"),
+        seed=setting("seed"),
+        precision=setting("precision"),
+        source=source_digest("ssc.training.irn"),
+    script:
+        "../workflow_scripts/train_irn.py"

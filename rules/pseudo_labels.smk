@@ -1,0 +1,52 @@
+# Pseudo-labels: random walk of the CAMs over the class-boundary map.
+
+
+rule random_walk:
+    input:
+        index=INDEX,
+        cams=f"{RUN}/cams/{{shard}}.zip",
+        weights=f"{RUN}/irn.safetensors",
+    output:
+        labels=f"{RUN}/pseudo_labels/{{shard}}.zip",
+        confidence=f"{RUN}/confidence/{{shard}}.zip",
+    log:
+        f"{RUN}/logs/random_walk/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/random_walk/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        settings=setting("pseudo_labels"),
+        precision=setting("precision"),
+        source=source_digest("ssc.pseudo_labels"),
+    script:
+        "../workflow_scripts/random_walk.py"
+
+
+rule evaluate_pseudo_labels:
+    input:
+        index=INDEX,
+        classes=CLASSES,
+        labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
+        masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
+    output:
+        f"{RUN}/pseudo_labels.json",
+    log:
+        f"{RUN}/logs/evaluate_pseudo_labels.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_pseudo_labels.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        split="train",
+        stage="pseudo-labels",
+        source=source_digest("ssc.evaluation"),
+    script:
+        "../workflow_scripts/evaluate.py"

@@ -1,0 +1,79 @@
+# DeepLabV2: training on the pseudo-labels, prediction, evaluation.
+
+
+rule train_segmentation:
+    input:
+        index=INDEX,
+        pseudo_labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
+        confidence=confidence_files,
+        initial=weight_file("segmentation"),
+    output:
+        weights=f"{RUN}/segmentation.safetensors",
+        history=f"{RUN}/segmentation_losses.json",
+    log:
+        f"{RUN}/logs/train_segmentation.log",
+    benchmark:
+        f"{RUN}/benchmarks/train_segmentation.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 8
+    resources:
+        mem_mb=32000,
+        runtime=2880,
+        gpu=GPU,
+    params:
+        settings=setting("segmentation"),
+        seed=setting("seed"),
+        precision=setting("precision"),
+        source=source_digest("ssc.training.segmentation"),
+    script:
+        "../workflow_scripts/train_segmentation.py"
+
+
+rule predictions:
+    input:
+        index=INDEX,
+        weights=f"{RUN}/segmentation.safetensors",
+    output:
+        f"{RUN}/predictions/{{split}}/{{shard}}.zip",
+    log:
+        f"{RUN}/logs/predictions/{{split}}/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/predictions/{{split}}/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        settings=setting("prediction"),
+        precision=setting("precision"),
+        source=source_digest("ssc.prediction"),
+    script:
+        "../workflow_scripts/predictions.py"
+
+
+rule evaluate_predictions:
+    input:
+        index=INDEX,
+        classes=CLASSES,
+        labels=prediction_files,
+        masks=prediction_masks,
+    output:
+        f"{RUN}/segmentation.json",
+    log:
+        f"{RUN}/logs/evaluate_predictions.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_predictions.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        split=setting("prediction", "split"),
+        stage="segmentation",
+        source=source_digest("ssc.evaluation"),
+    script:
+        "../workflow_scripts/evaluate.py"

@@ -1,0 +1,22 @@
+# Superpixels, shared by all experiments.
+
+
+rule superpixels:
+    input:
+        index=INDEX,
+    output:
+        f"{RESULTS}/superpixels/{{shard}}.zip",
+    log:
+        f"{RESULTS}/logs/superpixels/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/superpixels/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=config["superpixels"],
+        source=source_digest("ssc.superpixels"),
+    script:
+        "../workflow_scripts/superpixels.py"

@@ -1,0 +1,1 @@
+"""Spatial structure constraints for weakly supervised semantic segmentation."""

@@ -1,0 +1,149 @@
+"""Class activation maps by multi-scale inference, and the seeds that a background threshold makes of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ssc import archive
+from ssc.data.index import read_index
+from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
+from ssc.files import read_json, write_json
+from ssc.metrics import summary, threshold_counts
+from ssc.models.classifier import CAMClassifier
+from ssc.progress import track
+from ssc.training.common import autocast, select_device
+from ssc.weights import load_part
+
+STRIDE = 4
+_EPS = 1e-5
+
+
+@torch.no_grad()
+def multi_scale_cams(model: CAMClassifier, image: np.ndarray, scales: Sequence[float]) -> torch.Tensor:
+    """Unnormalised activation maps of one photo: sum over scales and mirror images of relu(f).
+
+    Args:
+        model: classifier in evaluation mode.
+        image: uint8 (H, W, 3).
+        scales: factors of the photo's size.
+
+    Returns:
+        (C, ceil(H / 4), ceil(W / 4)), float32.
+    """
+    device = next(model.parameters()).device
+    grid = tuple(-(-side // STRIDE) for side in image.shape[:2])
+    total = 0
+    for scale in scales:
+        view = normalise(resize_image(image, scaled_size(image.shape[:2], scale)))
+        _, features = model(torch.stack([view, view.flip(-1)]).to(device))
+        activation = features.float().relu()
+        activation = activation[:1] + activation[1:].flip(-1)
+        total = total + F.interpolate(activation, size=grid, mode="bilinear", align_corners=False)[0]
+    return total
+
+
+def upsample(cams: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Maps (K, h, w) at stride 4 to (K, H, W): bilinear by four, cut to `size` = (H, W); K may be 0."""
+    # As K images of one channel: torch takes an empty batch, but no image without channels.
+    full = F.interpolate(cams[:, None].float(), scale_factor=STRIDE, mode="bilinear", align_corners=False)[:, 0]
+    return full[:, : size[0], : size[1]]
+
+
+def resize_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bilinear resize of maps (K, h, w) to (K, *size); maps of that size are returned as they are."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def read_cams(cams: archive.Archive, image_id: str) -> tuple[np.ndarray, torch.Tensor]:
+    """Class ids (K,) and CAMs (K, h, w) float32 of one image from an archive of `extract_cams`."""
+    arrays = cams.arrays(image_id)
+    return arrays["classes"].astype(np.int64), torch.from_numpy(arrays["cams"].astype(np.float32))
+
+
+def extract_cams(
+    *,
+    index: str | Path,
+    shard: str,
+    weights: str | Path,
+    output: str | Path,
+    settings: dict,
+    device: str = "auto",
+    precision: str = "auto",
+) -> None:
+    """Write the CAMs of one shard of the training split: `<id>.npz` with `classes` (K,) int16 and `cams`
+    (K, h, w) float16 in 0..1 at stride 4, for the K classes present, each divided by its maximum + 1e-5.
+
+    Args:
+        index: the index.
+        shard: `<k>-of-<n>`.
+        weights: weight file with the part `classifier`.
+        output: archive to write.
+        settings: the `cams` section of the config.
+        device, precision: see the config.
+    """
+    device = select_device(device)
+    model = load_part(weights, "classifier", CAMClassifier, device=device)
+    rows = read_index(index).shard("train", shard)
+    with archive.write(output) as out:
+        for row in track(rows, f"CAMs {shard}"):
+            classes = np.array(row.labels, np.int16)
+            with autocast(device, precision):
+                cams = multi_scale_cams(model, read_image(row.image), settings["scales"])
+            cams = cams[[label - 1 for label in row.labels]]
+            if len(cams):
+                cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + _EPS)
+            out.add_arrays(row.id, classes=classes, cams=cams.cpu().numpy().astype(np.float16))
+
+
+def count_seeds(
+    *, index: str | Path, shard: str, cams: str | Path, masks: str | Path, output: str | Path, settings: dict
+) -> None:
+    """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
+
+    A pixel takes the present class with the largest CAM where that exceeds the threshold, else background. Images
+    without a mask take no part.
+    """
+    table = read_index(index)
+    cam_archive, mask_archive = archive.Archive(cams), archive.Archive(masks)
+    thresholds = np.asarray(settings["thresholds"], np.float64)
+    num_classes = table.num_classes + 1
+    counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
+    images = 0
+    for row in track(table.shard("train", shard), f"seeds {shard}"):
+        if row.id not in mask_archive:
+            continue
+        target = mask_archive.labels(row.id)
+        classes, maps = read_cams(cam_archive, row.id)
+        best, score = np.zeros_like(target), np.zeros(target.shape, np.float32)
+        if len(classes):
+            values, positions = upsample(maps, target.shape).max(dim=0)
+            best, score = classes[positions.numpy()], values.numpy()
+        counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
+        images += 1
+    write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
+
+
+def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, settings: dict) -> None:
+    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold."""
+    classes = read_index(index).classes
+    parts = [read_json(path) for path in shards]
+    thresholds = parts[0]["thresholds"]
+    counts = sum(np.asarray(part["counts"], np.int64) for part in parts)
+    curve = [summary(matrix, classes) for matrix in counts]
+    scores = [point["miou"] if point["miou"] is not None else -1 for point in curve]
+    best, fixed = int(np.argmax(scores)), int(np.argmin(np.abs(np.subtract(thresholds, settings["threshold"]))))
+    result = {
+        "stage": "seeds",
+        "split": "train",
+        "images": sum(part["images"] for part in parts),
+        "threshold": thresholds[best],
+        **curve[best],
+        "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},
+        "curve": [{"threshold": t, "miou": point["miou"]} for t, point in zip(thresholds, curve, strict=True)],
+    }
+    write_json(output, result)

@@ -1,0 +1,175 @@
+"""The configuration: validated against config/schema.yaml, defaults filled in, experiments merged."""
+
+import copy
+import difflib
+import re
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from ssc.errors import InputError
+from ssc.models.names import OUTPUT_STRIDES
+
+_COMMON = (
+    "dataset",
+    "experiment",
+    "experiments",
+    "shards",
+    "device",
+    "precision",
+    "workers",
+    "superpixels",
+    "warm_start",
+)
+
+
+def load_schema(path: str | Path) -> dict:
+    """The JSON schema of the configuration."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def complete(config: dict, schema: dict) -> dict:
+    """Validate a configuration and fill in the defaults; the input is not changed.
+
+    Every experiment is validated as well.
+
+    Raises:
+        InputError: an unknown key (the nearest known one is named), or a value that the schema or the networks refuse.
+    """
+    completed = _check(config, schema)
+    known = completed["experiments"]
+    for name in known:
+        resolve(completed, schema, name)
+    if split_seed(completed["experiment"])[0] not in known:
+        raise InputError(
+            f"experiment: {completed['experiment']!r} is not among experiments ({', '.join(known)}); declare it there."
+        )
+    return completed
+
+
+def resolve(config: dict, schema: dict, experiment: str) -> dict:
+    """Settings of one experiment: the configuration with the experiment's own keys laid over it.
+
+    Args:
+        config: a completed configuration.
+        schema: its schema.
+        experiment: `<name>` or `<name>-seed<k>`, which sets `seed` to k.
+
+    Raises:
+        InputError: no such experiment, or a setting that the schema refuses.
+    """
+    name, seed = split_seed(experiment)
+    if name not in config["experiments"]:
+        raise InputError(
+            f"Experiment {name!r} is not declared under experiments; known: {', '.join(config['experiments'])}."
+        )
+    own = config["experiments"][name]
+    shared = {
+        "dataset",
+        "experiment",
+        "experiments",
+        "shards",
+        "device",
+        "precision",
+        "workers",
+        "superpixels",
+        "warm_start",
+    }
+    if clash := sorted(shared & set(own)):
+        raise InputError(f"experiments.{name}.{clash[0]} is common to all experiments; set it outside of them.")
+    merged = _check(_merge(config, own), schema, where=f"experiments.{name}.")
+    if seed is not None:
+        merged["seed"] = seed
+    return merged
+
+
+def split_seed(experiment: str) -> tuple[str, int | None]:
+    """`ssc-seed2` to ("ssc", 2); `ssc` to ("ssc", None)."""
+    match = re.fullmatch(r"(.+)-seed([0-9]+)", experiment)
+    return (match[1], int(match[2])) if match else (experiment, None)
+
+
+def _check(config: dict, schema: dict, where: str = "") -> dict:
+    config = copy.deepcopy(config)
+    _fill(config, schema)
+    for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))):
+        raise InputError(_sentence(error, where))
+    _check_networks(config, where)
+    thresholds = config["seeds"]["thresholds"]
+    if thresholds != sorted(set(thresholds)):
+        raise InputError(f"{where}seeds.thresholds must ascend; sort them and drop repeats.")
+    return config
+
+
+def _check_networks(config: dict, where: str) -> None:
+    for section in ("classifier", "irn", "segmentation"):
+        name, stride = config[section]["backbone"], config[section]["output_stride"]
+        if stride not in OUTPUT_STRIDES[name]:
+            allowed = ", ".join(map(str, OUTPUT_STRIDES[name]))
+            raise InputError(f"{where}{section}.output_stride: {name} has {allowed}, not {stride}.")
+        if config[section]["weights"] == "warm_start" and name != config["classifier"]["backbone"]:
+            raise InputError(
+                f"{where}{section}.weights: a warm start trains the classifier's backbone "
+                f"({config['classifier']['backbone']}), not {name}; name other weights or the same backbone."
+            )
+        for key in ("weights",):
+            if config[section][key] == "imagenet" and name == "tiny":
+                raise InputError(
+                    f"{where}{section}.weights: there are no ImageNet weights for tiny; use warm_start or none."
+                )
+    crop, stride = config["classifier"]["crop"], config["classifier"]["output_stride"]
+    if crop % stride:
+        raise InputError(f"{where}classifier.crop: {crop} is no multiple of the output stride {stride}.")
+    low, high = config["classifier"]["resize_long"]
+    if low > high:
+        raise InputError(f"{where}classifier.resize_long: {low} is above {high}; write the smaller length first.")
+
+
+def _fill(config: dict, schema: dict) -> None:
+    for key, rule in schema.get("properties", {}).items():
+        if "default" in rule:
+            config.setdefault(key, copy.deepcopy(rule["default"]))
+        if isinstance(config.get(key), dict):
+            _fill(config[key], rule)
+
+
+def _merge(base: dict, own: dict) -> dict:
+    merged = dict(base)
+    for key, value in own.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if nested else value
+    return merged
+
+
+def _sentence(error, where: str) -> str:
+    place = where + ".".join(map(str, error.absolute_path))
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = next(key for key in error.instance if key not in known)
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
+        return f"Config: unknown key {unknown!r}{f' under {place}' if place else ''}; {hint}"
+    return f"Config: {place or 'the file'}: {error.message}."
+
+
+def warm_start_settings(config: dict, *, backbone: str, output_stride: int) -> dict:
+    """Classifier settings of the warm start: classification only, from random weights, batch norms trained.
+
+    They depend on nothing but the arguments, the `warm_start` section, and the classifier's window, so that a change
+    of the method's settings does not train the shared start again.
+    """
+    warm, classifier = config["warm_start"], config["classifier"]
+    return {
+        **warm,
+        "head_lr": warm["lr"],
+        "backbone": backbone,
+        "output_stride": output_stride,
+        "resize_long": classifier["resize_long"],
+        "crop": classifier["crop"],
+        "stop_gradient_after": 0,
+        "freeze_norm": False,
+        "drs": {"enabled": False, "delta": 1.0, "at_inference": False},
+        "cdr": {"enabled": False},
+        "asm": {"enabled": False},
+    }

@@ -1,0 +1,1 @@
+"""Data sets: one index for all kinds, their adapters, transforms and loaders."""

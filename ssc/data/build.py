@@ -1,0 +1,36 @@
+"""From the `dataset` section of the configuration to an index."""
+
+from ssc.data.coco import index_coco
+from ssc.data.folder import index_folder
+from ssc.data.index import Index
+from ssc.data.voc import index_voc
+from ssc.errors import InputError
+
+
+def build_index(dataset: dict) -> Index:
+    """Index the data set that a configuration describes.
+
+    Args:
+        dataset: `kind` and the keyword arguments of its adapter: `voc` (root, sbd), `coco` (train_images,
+            train_instances, val_images, val_instances) or `folder` (root, images, labels, masks, classes).
+            Keys that are absent or None take the adapter's default; other keys are left alone.
+
+    Raises:
+        InputError: the kind is unknown, a required key is not set, or the adapter refuses the data.
+    """
+
+    def given(*required: str, optional: tuple[str, ...] = ()) -> dict:
+        for key in required:
+            if dataset.get(key) is None:
+                raise InputError(f"dataset.{key} is not set; kind {dataset['kind']!r} needs it.")
+        return {key: dataset[key] for key in (*required, *optional) if dataset.get(key) is not None}
+
+    match dataset.get("kind"):
+        case "voc":
+            return index_voc(**given("root", optional=("sbd",)))
+        case "coco":
+            return index_coco(**given("train_images", "train_instances", optional=("val_images", "val_instances")))
+        case "folder":
+            return index_folder(**given("root", optional=("images", "labels", "masks", "classes")))
+        case kind:
+            raise InputError(f"dataset.kind is {kind!r}; use voc, coco or folder.")

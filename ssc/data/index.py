@@ -1,0 +1,145 @@
+"""The index: one table of images, whatever data set they come from. No pixels are read to make or use it."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssc.errors import InputError
+from ssc.files import check_member_name, read_tsv, write_text, write_tsv
+
+SPLITS = ("train", "val", "test")
+HEADER = ["id", "split", "image", "mask", "labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image.
+
+    Attributes:
+        id: name of the image, unique within its split; member name in all archives.
+        split: `train` (labels are used), `val` (evaluated), or `test` (predicted only).
+        image: path of the photo.
+        mask: path of the ground truth (a label PNG, or a COCO instances JSON), empty where there is none.
+            Masks of training images serve evaluation of seeds and pseudo-labels only.
+        labels: ids of the classes present, ascending, 1..C (0 is background).
+    """
+
+    id: str
+    split: str
+    image: str
+    mask: str
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """All images of a data set with its class names.
+
+    Attributes:
+        classes: names of the C foreground classes; class id k has the name `classes[k - 1]`.
+        rows: the images; sorted here by split (train, val, test) and id, whatever order they are given in.
+    """
+
+    classes: list[str]
+    rows: list[Row]
+
+    def __post_init__(self):
+        rows = sorted(self.rows, key=lambda row: (SPLITS.index(row.split), row.id))
+        object.__setattr__(self, "rows", rows)
+
+    @property
+    def num_classes(self) -> int:
+        """Number C of foreground classes."""
+        return len(self.classes)
+
+    def split(self, name: str) -> list[Row]:
+        """Rows of one split."""
+        return [row for row in self.rows if row.split == name]
+
+    def shard(self, split: str, shard: str) -> list[Row]:
+        """Rows of one shard, named `<k>-of-<n>` with k in 1..n.
+
+        Membership depends on the image id alone, so that new images change only the shards they fall into.
+        """
+        number, count = (int(part) for part in shard.split("-of-"))
+        return [row for row in self.split(split) if zlib.crc32(row.id.encode()) % count == number - 1]
+
+
+def write_index(path: str | Path, index: Index, *, needed: str = "train") -> None:
+    """Write `index.tsv` and, beside it, `classes.txt` (one name per line).
+
+    Args:
+        path: the table to write.
+        index: all images.
+        needed: split that must have images beside the training split: the one to predict.
+
+    Raises:
+        InputError: an id occurs twice in a split or is no safe member name of an archive, a class name
+            occurs twice or cannot be carried in a line of text, or there is no training image.
+    """
+    seen = set()
+    for row in index.rows:
+        if (row.split, row.id) in seen:
+            raise InputError(f"Image id {row.id!r} occurs twice in split {row.split}; rename one image.")
+        check_member_name(row.id)
+        seen.add((row.split, row.id))
+    for name in index.classes:
+        if name.splitlines() != [name.strip()] or ";" in name or "\t" in name:
+            raise InputError(f"Class name {name!r} is empty, padded, or holds ';', tab or line break; rename it.")
+    if len(set(index.classes)) != len(index.classes):
+        raise InputError("A class name occurs twice in the class list; keep one of them.")
+    if not index.split("train"):
+        raise InputError("The data set has no training image; check the paths and the split column.")
+    if not index.split(needed):
+        raise InputError(f"Split {needed!r} has no image; set prediction.split to one that has, such as train.")
+    write_text(classes_path(path), "".join(f"{name}\n" for name in index.classes))
+    cells = ([r.id, r.split, r.image, r.mask, ";".join(map(str, r.labels))] for r in index.rows)
+    write_tsv(path, HEADER, cells)
+
+
+def read_index(path: str | Path) -> Index:
+    """Read what `write_index` wrote.
+
+    Raises:
+        InputError: a file is absent, or the table lacks a column or cell or names an unknown split.
+    """
+    rows = []
+    for line, cells in enumerate(read_tsv(path), start=2):
+        if list(cells) != HEADER or None in cells.values() or cells["split"] not in SPLITS:
+            raise InputError(f"{path}, line {line}: expected {', '.join(HEADER)}; make the index again.")
+        labels = tuple(int(label) for label in cells["labels"].split(";") if label)
+        rows.append(Row(cells["id"], cells["split"], cells["image"], cells["mask"], labels))
+    return Index(classes=read_classes(classes_path(path)), rows=rows)
+
+
+def classes_path(index_path: str | Path) -> Path:
+    """Where the class names of an index lie."""
+    return Path(index_path).with_name("classes.txt")
+
+
+def read_classes(path: str | Path) -> list[str]:
+    """Class names, one per line; blank lines and a byte order mark are skipped.
+
+    Raises:
+        InputError: the file is absent.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"The class list {path} does not exist; it holds one class name per line.") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def class_ids(names: Iterable[str], classes: list[str], *, where: str) -> tuple[int, ...]:
+    """Ascending ids (1..C) of class names.
+
+    Raises:
+        InputError: a name is not in `classes`; `where` says where it was read.
+    """
+    ids = set()
+    for name in names:
+        if name not in classes:
+            raise InputError(f"{where}: class {name!r} is not in the class list ({', '.join(classes)}).")
+        ids.add(classes.index(name) + 1)
+    return tuple(sorted(ids))

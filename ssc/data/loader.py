@@ -1,0 +1,64 @@
+"""Loading of training samples: shuffled by (seed, epoch), each sample drawn from (seed, epoch, position)."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ssc.data.index import Row
+
+Sample = Callable[[Row, np.random.Generator], tuple]
+
+
+class _Samples(Dataset):
+    def __init__(self, rows: Sequence[Row], sample: Sample, seed: int):
+        self.rows, self.sample, self.seed = rows, sample, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple:
+        epoch, position = key
+        return self.sample(self.rows[position], np.random.default_rng((self.seed, epoch, position)))
+
+
+class TrainingLoader:
+    """Batches of a training set, one shuffled pass per epoch; the last incomplete batch is dropped.
+
+    A set smaller than one batch gives one batch of all its images. Workers start once.
+
+    Args:
+        rows: images of the training set.
+        sample: function of a row and a random generator that returns a tuple of tensors.
+        batch_size: images per batch.
+        seed: with the epoch it fixes order and augmentation.
+        workers: loader processes; 0 loads in the training process. Results do not depend on it.
+    """
+
+    def __init__(self, rows: Sequence[Row], sample: Sample, *, batch_size: int, seed: int, workers: int = 0):
+        self.batch_size = min(batch_size, len(rows))
+        self._count, self._seed = len(rows), seed
+        self._batches: list[list[tuple[int, int]]] = []
+        self._loader = DataLoader(
+            _Samples(rows, sample, seed),
+            batch_sampler=self._batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Else each start of the workers draws from torch's global generator, and dropout would depend on it.
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self._count // self.batch_size
+
+    def epoch(self, number: int) -> Iterator[list[torch.Tensor]]:
+        """Batches of epoch `number`, counted from 0."""
+        order = np.random.default_rng((self._seed, number)).permutation(self._count)
+        size = self.batch_size
+        self._batches[:] = [
+            [(number, int(position)) for position in order[k * size : (k + 1) * size]] for k in range(len(self))
+        ]
+        return iter(self._loader)

@@ -1,0 +1,116 @@
+"""mIoU of label maps against masks, and the two baselines that need no network."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ssc.archive import Archive
+from ssc.data.index import Row, read_index
+from ssc.data.masks import IGNORE, read_mask
+from ssc.errors import InputError
+from ssc.files import write_json
+from ssc.metrics import ConfusionMatrix, summary
+from ssc.progress import track
+
+
+def evaluate_archives(
+    *,
+    index: str | Path,
+    split: str,
+    stage: str,
+    labels: Sequence[str | Path],
+    masks: Sequence[str | Path],
+    output: str | Path,
+) -> None:
+    """Write the figures of one stage's label maps, and of the baselines, as JSON.
+
+    Baselines: every pixel background; every pixel the present class (the first of the image's labels).
+
+    Args:
+        index, split: the images; those without a mask take no part.
+        stage: name of the stage in the metrics.
+        labels, masks: shard archives of label maps and of ground truth.
+        output: JSON file.
+
+    Raises:
+        InputError: a label map's size differs from its mask's.
+    """
+    table = read_index(index)
+    predicted, truth = Archive(*labels), Archive(*masks)
+    predictors: dict[str, Callable[[Row, np.ndarray], np.ndarray]] = {
+        stage: lambda row, target: predicted.labels(row.id),
+        "all background": lambda row, target: np.zeros_like(target),
+        "image label": lambda row, target: np.full_like(target, row.labels[0] if row.labels else 0),
+    }
+    matrices = {name: ConfusionMatrix(table.num_classes + 1) for name in predictors}
+    rows = [row for row in table.split(split) if row.id in truth]
+    for row in track(rows, f"evaluation of {stage}"):
+        target = truth.labels(row.id)
+        for name, predict in predictors.items():
+            labels_of_row = predict(row, target)
+            if labels_of_row.shape != target.shape:
+                raise InputError(f"{row.id}: the {stage} map is {labels_of_row.shape}, its mask {target.shape}.")
+            matrices[name].update(target, labels_of_row)
+    figures = {name: summary(matrix.counts, table.classes) for name, matrix in matrices.items()}
+    write_json(
+        output,
+        {
+            "stage": stage,
+            "split": split,
+            "images": len(rows),
+            **figures.pop(stage),
+            "baselines": {name: values["miou"] for name, values in figures.items()},
+        },
+    )
+
+
+def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes: int | None = None) -> dict:
+    """mIoU of two folders (or shard archives) of label PNGs, matched by file name; one image in memory at a time.
+
+    Args:
+        predictions, masks: folders of `<id>.png`, or zip archives of them. 255 in a mask is ignored; predictions
+            without a mask take no part.
+        num_classes: classes with background; None takes the largest id at a counted pixel plus one.
+
+    Returns:
+        `miou` and `iou` (by class id, 0 named `background`) as fractions of 1, and the number of `images`.
+
+    Raises:
+        InputError: no mask, a mask without a prediction, a file that is no label map, different sizes, or a
+            counted class id out of range (255 is one in any prediction).
+    """
+    own, truth = _label_maps(Path(predictions)), _label_maps(Path(masks))
+    if not truth:
+        raise InputError(f"{masks} holds no PNG masks; name the folder or archive of <id>.png files.")
+    missing = sorted(set(truth) - set(own))
+    if missing:
+        raise InputError(f"{predictions} lacks {len(missing)} of {len(truth)} predictions; the first is {missing[0]}.")
+    matrix = ConfusionMatrix(IGNORE if num_classes is None else num_classes)
+    for name in sorted(truth):
+        target, prediction = truth[name](), own[name]()
+        if target.ndim != 2:
+            raise InputError(f"{name} in {masks} is a colour picture; a mask holds one class id per pixel.")
+        if target.shape != prediction.shape:
+            raise InputError(f"{name}: the prediction is {prediction.shape}, its mask {target.shape}.")
+        try:
+            matrix.update(target, prediction)
+        except ValueError as error:
+            raise InputError(f"{name}: {error}.") from None
+    if num_classes is None:
+        seen = np.flatnonzero(matrix.counts.sum(axis=0) + matrix.counts.sum(axis=1))
+        num_classes = 1 + int(seen.max(initial=0))
+    figures = summary(matrix.counts[:num_classes, :num_classes], [str(k) for k in range(1, num_classes)])
+    return {"miou": figures["miou"], "iou": figures["iou"], "images": len(truth)}
+
+
+def _label_maps(source: Path) -> dict[str, Callable[[], np.ndarray]]:
+    if source.is_file():
+        archive = Archive(source)
+        return {name: partial(archive.labels, name) for name in archive.ids()}
+    if not source.is_dir():
+        raise InputError(f"{source} is neither a folder nor an archive.")
+    # Ids may hold slashes, so an unpacked archive may have folders inside.
+    paths = source.rglob("*.png")
+    return {path.relative_to(source).with_suffix("").as_posix(): partial(read_mask, path) for path in paths}

@@ -1,0 +1,133 @@
+"""The plots of the report: losses, the threshold curve of the seeds, IoU per class. Written as PNG, atomically.
+
+Equal input gives equal bytes: no time stamp, no software name, no style but the one below.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import cycler
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ssc.files import atomic, read_json
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"]
+_STYLE = {
+    **matplotlib.rcParamsDefault,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.prop_cycle": cycler(color=_COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "font.size": 9,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+_BAR = 0.11  # height of one bar in inches
+
+
+@matplotlib.rc_context(_STYLE)
+def plot_losses(histories: Mapping[str, str | Path], output: str | Path) -> None:
+    """Losses over the steps of each training, one subplot per training.
+
+    Args:
+        histories: by title, a JSON file {"points": [{"step": int, "<loss>": float, ...}, ...]}; a loss may be absent
+            from some points (one that sets in later).
+        output: PNG file.
+
+    Raises:
+        InputError: a history is absent or no valid JSON.
+    """
+    figure = Figure(figsize=(3.6 * len(histories), 3.3), layout="constrained")
+    subplots = figure.subplots(1, len(histories), squeeze=False)[0]
+    for axes, (title, path) in zip(subplots, histories.items(), strict=True):
+        points = read_json(path)["points"]
+        names = dict.fromkeys(name for point in points for name in point if name != "step")
+        for name in names:
+            steps, values = zip(*((point["step"], point[name]) for point in points if name in point), strict=True)
+            marker = "." if len(steps) == 1 else None
+            axes.plot(steps, values, marker=marker, linewidth=1.2, label=name.replace("_", " "))
+        # Losses of one training differ by orders of magnitude; some may touch 0, which has no logarithm.
+        if all(point[name] > 0 for point in points for name in names if name in point):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter("{x:g}")
+        axes.set(title=title, xlabel="step")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
+    figure.axes[0].set_ylabel("loss")
+    _save(figure, output)
+
+
+@matplotlib.rc_context(_STYLE)
+def plot_threshold_curve(seeds: str | Path, output: str | Path) -> None:
+    """mIoU of the seeds over the background threshold; the best point and the fixed threshold are marked.
+
+    Args:
+        seeds: JSON file of `ssc.cams.summarise_seeds`.
+        output: PNG file; a sentence instead of a curve where no training image has a mask.
+
+    Raises:
+        InputError: `seeds` is absent or no valid JSON.
+    """
+    result = read_json(seeds)
+    figure = Figure(figsize=(4.8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    if result["miou"] is None:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "No training image has a mask:\nthe seeds cannot be measured.", ha="center", va="center")
+    else:
+        curve, fixed = result["curve"], result["at_fixed_threshold"]
+        axes.plot([p["threshold"] for p in curve], [100 * p["miou"] for p in curve], marker=".", color=_COLOURS[0])
+        for name, point, marker, colour in (("fixed", fixed, "D", _COLOURS[1]), ("best", result, "*", _COLOURS[5])):
+            threshold, miou = point["threshold"], 100 * point["miou"]
+            axes.axvline(threshold, color=colour, linestyle=":", linewidth=1)
+            label = f"{name}: {miou:.1f} % at {threshold:.2f}"
+            size = 12 if marker == "*" else 6
+            axes.plot(threshold, miou, marker, color=colour, markersize=size, label=label)
+        axes.set(title="Seeds", xlabel="background threshold", ylabel="mIoU (%)")
+        axes.legend()
+    _save(figure, output)
+
+
+@matplotlib.rc_context(_STYLE)
+def plot_class_iou(metrics: Mapping[str, str | Path], classes: Sequence[str], output: str | Path) -> None:
+    """IoU per class of several stages as grouped bars; the figure grows with the number of classes.
+
+    Args:
+        metrics: by name of the stage, a JSON file with `miou` and `iou` (by class name), fractions of 1 or None.
+        classes: names of the C foreground classes.
+        output: PNG file.
+
+    Raises:
+        InputError: a file is absent or no valid JSON.
+    """
+    names = ["background", *classes]
+    group = (len(metrics) + 1) * _BAR
+    figure = Figure(figsize=(6, group * len(names) + 0.17 * len(metrics) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    for number, (stage, path) in enumerate(metrics.items()):
+        result = read_json(path)
+        values = [np.nan if result["iou"][name] is None else 100 * result["iou"][name] for name in names]
+        label = stage if result["miou"] is None else f"{stage}: mIoU {100 * result['miou']:.1f} %"
+        positions = np.arange(len(names)) * group + (number - (len(metrics) - 1) / 2) * _BAR
+        bars = axes.barh(positions, values, height=0.9 * _BAR, label=label)
+        axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=6)
+    axes.set_yticks(np.arange(len(names)) * group, names)
+    axes.set(xlim=(0, 104), xlabel="IoU (%)", ylim=((len(names) - 0.45) * group, -0.55 * group))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside upper center", fontsize=8)
+    _save(figure, output)
+
+
+def _save(figure: Figure, output: str | Path) -> None:
+    with atomic(output) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})

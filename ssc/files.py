@@ -1,0 +1,89 @@
+"""Atomic writes, safe names, and the two text formats (JSON, TSV) that stages hand to each other."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from ssc.errors import InputError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it is synced and renamed to `path`.
+
+    A reader sees the old file or the whole new one. On an exception the temporary file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as indented JSON with a closing newline, atomically. NaN is refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Read one JSON object.
+
+    Raises:
+        InputError: the file is absent or holds no valid JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); make it again or restore it.") from None
+
+
+def write_tsv(path: str | Path, header: list[str], rows: Iterable[Mapping | list]) -> None:
+    """Write rows (mappings by column name, or lists in the order of `header`) as tab-separated text.
+
+    Any cell reads back as it was, but for carriage returns: `csv` does not quote them.
+    """
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([row.get(name, "") for name in header] if isinstance(row, Mapping) else row)
+
+
+def read_tsv(path: str | Path) -> list[dict[str, str]]:
+    """Read a tab-separated table with a header line into one dict per row.
+
+    Raises:
+        InputError: the file is absent.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as handle:
+            return list(csv.DictReader(handle, delimiter="\t"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+
+
+def check_member_name(name: str) -> None:
+    """Check that `name` is a relative POSIX path that stays inside the folder an archive is unpacked to.
+
+    Raises:
+        InputError: it is not, or it holds control characters.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or any(ord(c) < 32 for c in name):
+        raise InputError(f"{name!r} is not a safe member name; image ids must be plain relative names.")

@@ -1,0 +1,114 @@
+"""Losses of the classifier: multi-label classification is torch's; reconstruction and alignment are here."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+_EPS = 1e-5
+
+
+class PerceptualLoss(nn.Module):
+    """Weighted mean absolute difference of feature maps of a loss network (paper eq. 5 and 6).
+
+    L = sum_k w_k * mean |phi_k(reconstruction) - phi_k(image)|; the image's features carry no gradient.
+
+    Args:
+        network: frozen here; maps an image (B, 3, H, W) to a list of feature maps.
+        weights: w_k, one per feature map.
+    """
+
+    def __init__(self, network: nn.Module, weights: Sequence[float] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)):
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.weights = tuple(weights)
+
+    def train(self, mode: bool = True) -> "PerceptualLoss":
+        """The loss network stays in evaluation mode."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, reconstruction: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Two images (B, 3, H, W) in the value range that the loss network expects; a scalar."""
+        with torch.no_grad():
+            targets = self.network(image)
+        features = self.network(reconstruction)
+        pairs = zip(self.weights, features, targets, strict=True)
+        return sum(weight * F.l1_loss(own, target) for weight, own, target in pairs)
+
+
+def normalise_cam(maps: torch.Tensor) -> torch.Tensor:
+    """relu(f) / (max over h, w of relu(f) + 1e-5), per leading index (paper eq. 1); values in 0..1."""
+    maps = maps.relu()
+    return maps / (maps.amax(dim=(-2, -1), keepdim=True) + _EPS)
+
+
+def erode(mask: torch.Tensor, size: int) -> torch.Tensor:
+    """Binary erosion of masks (N, H, W) with a square of `size` pixels anchored at index size // 2.
+
+    Pixels outside the map count as set.
+    """
+    if size <= 1:
+        return mask
+    before, after = size // 2, size - 1 - size // 2
+    inverse = F.pad(1 - mask.float(), (before, after, before, after))
+    return (F.max_pool2d(inverse[:, None], size, stride=1)[:, 0] == 0).to(mask.dtype)
+
+
+def region_means(maps: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+    """Replace every value by the mean over its region.
+
+    Args:
+        maps: (N, H, W).
+        regions: (N, H, W) int64, labels >= 0 counted separately in each of the N maps.
+
+    Returns:
+        (N, H, W).
+    """
+    count = int(regions.max()) + 1
+    flat, index = maps.flatten(1), regions.flatten(1)
+    sums = flat.new_zeros(len(flat), count).scatter_add_(1, index, flat)
+    sizes = flat.new_zeros(len(flat), count).scatter_add_(1, index, torch.ones_like(flat))
+    return (sums / sizes.clamp(min=1)).gather(1, index).view_as(maps)
+
+
+def alignment_loss(
+    features: torch.Tensor,
+    superpixels: torch.Tensor,
+    labels: torch.Tensor,
+    threshold: float = 0.3,
+    erosion: int = 8,
+    reliable: bool = True,
+) -> torch.Tensor:
+    """Activation self-modulation: pull each CAM towards its mean over superpixels (paper eq. 7 to 9).
+
+    At half the superpixels' resolution, for present classes only: A = norm(relu(f)), R = norm(relu(region mean)),
+    M = erosion of (A > threshold), target = max(R, A * M) without gradient, loss = mean (A - target)^2.
+
+    Args:
+        features: class-aware maps f (B, C, h, w), before the ReLU.
+        superpixels: integer labels (B, H, W).
+        labels: (B, C), 1 where the class is present.
+        threshold: activation above which a pixel may be reliable.
+        erosion: side of the square that erodes the reliable mask, in half-resolution pixels.
+        reliable: reliable activation selection (RAS); without it the target is R.
+
+    Returns:
+        Scalar; 0 (with a gradient of 0) where no class is present.
+    """
+    image, channel = labels.nonzero(as_tuple=True)
+    if len(image) == 0:
+        return features.sum() * 0.0
+    size = tuple(side // 2 for side in superpixels.shape[-2:])
+    maps = features[image, channel].float()
+    maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    activation = normalise_cam(maps)
+    with torch.no_grad():
+        regions = F.interpolate(superpixels[:, None].float(), size=size, mode="nearest")[:, 0].long()
+        target = normalise_cam(region_means(maps, regions[image]))
+        if reliable:
+            mask = erode((activation > threshold).float(), erosion)
+            target = torch.maximum(target, activation * mask)
+    return F.mse_loss(activation, target)

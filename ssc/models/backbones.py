@@ -1,0 +1,169 @@
+"""Backbones: five stages of features, with tensor names equal to torchvision's.
+
+`resnet18` to `resnet101` and `vgg16` are torchvision's networks; `tiny` is the small residual network of the demo.
+"""
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from ssc.models.names import OUTPUT_STRIDES
+
+
+class ResNetBackbone(nn.Module):
+    """Stem and four residual stages.
+
+    Attributes:
+        channels: feature channels of the five stages.
+    """
+
+    def __init__(self, name: str, *, output_stride: int, dilate: bool):
+        super().__init__()
+        network = _tiny() if name == "tiny" else getattr(torchvision.models, name)(weights=None)
+        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
+        self.layer1, self.layer2 = network.layer1, network.layer2
+        self.layer3, self.layer4 = network.layer3, network.layer4
+        stride = 4 if name != "tiny" else 2
+        dilation = 1
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            if layer[0].stride == 1:
+                continue
+            if stride < output_stride:
+                stride *= 2
+            else:
+                dilation = _drop_stride(layer, dilation=dilation, dilate=dilate)
+        self.channels = (self.bn1.num_features, *(_out_channels(layer) for layer in self.layers()))
+
+    def layers(self) -> tuple[nn.Sequential, ...]:
+        """The four residual stages."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
+    def stem(self, image: torch.Tensor) -> torch.Tensor:
+        """First stage: convolution, batch norm, ReLU and pooling."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(image))))
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Image (B, 3, H, W) to the feature maps of the five stages."""
+        features = [self.stem(image)]
+        for layer in self.layers():
+            features.append(layer(features[-1]))
+        return features
+
+
+class VGG16Backbone(nn.Module):
+    """The thirteen convolutions of VGG16 as five stages.
+
+    A stage ends before its pooling layer and the next begins with it; where `output_stride` is reached, pooling
+    keeps the resolution (3x3, stride 1), as DeepLab's VGG16 does, and later convolutions are dilated if asked.
+    """
+
+    def __init__(self, *, output_stride: int, dilate: bool):
+        super().__init__()
+        self.features = torchvision.models.vgg16(weights=None).features[:-1]
+        self._ends = []
+        stride, dilation = 1, 1
+        for index, layer in enumerate(self.features):
+            if isinstance(layer, nn.MaxPool2d):
+                self._ends.append(index)
+                if stride < output_stride:
+                    stride *= 2
+                else:
+                    self.features[index] = nn.MaxPool2d(3, stride=1, padding=1)
+                    dilation *= 2 if dilate else 1
+            elif isinstance(layer, nn.Conv2d):
+                layer.dilation, layer.padding = (dilation, dilation), (dilation, dilation)
+        self._ends.append(len(self.features))
+        self.channels = (64, 128, 256, 512, 512)
+
+    def layers(self) -> tuple[nn.Sequential, ...]:
+        """Stages two to five."""
+        return tuple(self.features[a:b] for a, b in zip(self._ends[:-1], self._ends[1:], strict=True))
+
+    def stem(self, image: torch.Tensor) -> torch.Tensor:
+        """First stage: two convolutions at full resolution."""
+        return self.features[: self._ends[0]](image)
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Image (B, 3, H, W) to the feature maps of the five stages."""
+        features = [self.stem(image)]
+        for layer in self.layers():
+            features.append(layer(features[-1]))
+        return features
+
+
+def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> ResNetBackbone | VGG16Backbone:
+    """Build a backbone with random weights.
+
+    Args:
+        name: one of `OUTPUT_STRIDES`.
+        output_stride: one of `OUTPUT_STRIDES[name]`; strides beyond it are dropped from the last stages.
+        dilate: replace dropped strides by dilation (DeepLab); without it the receptive field shrinks (classifier).
+
+    Raises:
+        ValueError: unknown name or output stride.
+    """
+    if name not in OUTPUT_STRIDES:
+        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(OUTPUT_STRIDES)}")
+    if output_stride not in OUTPUT_STRIDES[name]:
+        raise ValueError(f"{name} has output strides {OUTPUT_STRIDES[name]}, not {output_stride}")
+    if name == "vgg16":
+        return VGG16Backbone(output_stride=output_stride, dilate=dilate)
+    return ResNetBackbone(name, output_stride=output_stride, dilate=dilate)
+
+
+def freeze_batch_norm(module: nn.Module, *, affine: bool = False) -> None:
+    """Put every batch norm below `module` into evaluation mode; with `affine`, stop its weight and bias too."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
+            if affine:
+                layer.requires_grad_(False)
+
+
+class _TinyResNet(nn.Module):
+    """Residual network of the demo: 3x3 stem of stride 2, eight 3x3 convolutions, at most 64 channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity()
+        self.layer1 = _basic_layer(16, 24, stride=2)
+        self.layer2 = _basic_layer(24, 32, stride=2)
+        self.layer3 = _basic_layer(32, 48, stride=2)
+        self.layer4 = _basic_layer(48, 64, stride=1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _tiny() -> _TinyResNet:
+    return _TinyResNet()
+
+
+def _basic_layer(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
+    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut))
+
+
+def _out_channels(layer: nn.Sequential) -> int:
+    return [m.num_features for m in layer[-1].children() if isinstance(m, nn.BatchNorm2d)][-1]
+
+
+def _drop_stride(layer: nn.Sequential, *, dilation: int, dilate: bool) -> int:
+    """Set the strides of a residual stage to 1; dilate its 3x3 convolutions; return the new dilation.
+
+    The first block keeps the dilation of the stage before, since its input still has that sampling.
+    """
+    new = dilation * 2 if dilate else dilation
+    for position, block in enumerate(layer):
+        block.stride = 1
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d):
+                conv.stride = (1, 1)
+                if conv.kernel_size == (3, 3):
+                    rate = dilation if position == 0 else new
+                    conv.dilation, conv.padding = (rate, rate), (rate, rate)
+    return new

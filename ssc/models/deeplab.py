@@ -1,0 +1,64 @@
+"""DeepLabV2 (Chen et al. 2017): dilated backbone and atrous spatial pyramid pooling by summation."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ssc.models.backbones import backbone as build_backbone
+from ssc.weights import load_backbone
+
+_FC_WIDTH = 1024
+
+
+class DeepLabV2(nn.Module):
+    """Image (B, 3, H, W) to logits (B, num_classes, h, w) at the output stride.
+
+    Args:
+        num_classes: classes with background.
+        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`. `vgg16` gets the large-field-of-view fc6 and fc7 in each
+            branch, the residual networks one 3x3 convolution.
+        weights: safetensors file with the backbone's tensors, or None for random ones.
+        output_stride: 8 or 16 (4 too for `tiny`).
+        rates: dilations of the branches.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "resnet101",
+        weights: str | Path | None = None,
+        *,
+        output_stride: int = 8,
+        rates: tuple[int, ...] = (6, 12, 18, 24),
+    ):
+        super().__init__()
+        self.backbone = build_backbone(backbone, output_stride=output_stride, dilate=True)
+        branch = _large_field_of_view if backbone == "vgg16" else _branch
+        self.aspp = nn.ModuleList(branch(self.backbone.channels[-1], num_classes, rate) for rate in rates)
+        for layer in self.aspp.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.bias)
+        if weights is not None:
+            load_backbone(self.backbone, weights)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.backbone(image)[-1]
+        return sum(branch(features) for branch in self.aspp)
+
+
+def _branch(inputs: int, outputs: int, rate: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate)
+
+
+def _large_field_of_view(inputs: int, outputs: int, rate: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, _FC_WIDTH, 3, padding=rate, dilation=rate),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5),
+        nn.Conv2d(_FC_WIDTH, _FC_WIDTH, 1),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5),
+        nn.Conv2d(_FC_WIDTH, outputs, 1),
+    )

@@ -1,0 +1,72 @@
+"""IRN: class-boundary map and displacement field on frozen backbone features (Ahn et al. 2019)."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from ssc.models.backbones import backbone as build_backbone
+from ssc.weights import load_backbone
+
+_DISPLACEMENT_WIDTHS = (64, 128, 256, 256, 256)
+
+
+class IRN(nn.Module):
+    """Two heads over the five stages of a frozen backbone, both at stride 4.
+
+    Args:
+        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`.
+        weights: safetensors file with the backbone's tensors, or None for random ones.
+        output_stride: stride of the deepest features.
+    """
+
+    def __init__(self, backbone: str = "resnet50", weights: str | Path | None = None, *, output_stride: int = 16):
+        super().__init__()
+        self.backbone = build_backbone(backbone, output_stride=output_stride).requires_grad_(False)
+        channels = self.backbone.channels
+        self.edge = nn.ModuleList(_head(c, 32, groups=4) for c in channels)
+        self.edge_fuse = nn.Conv2d(5 * 32, 1, 1)
+        widths = _DISPLACEMENT_WIDTHS
+        self.displacement = nn.ModuleList(
+            _head(c, width, groups=8 if width == 64 else 16) for c, width in zip(channels, widths, strict=True)
+        )
+        self.displacement_deep = _head(sum(widths[2:]), 256, groups=16)
+        self.displacement_fuse = nn.Sequential(
+            _head(widths[0] + widths[1] + 256, 256, groups=16), nn.ReLU(), nn.Conv2d(256, 2, 1, bias=False)
+        )
+        self.register_buffer("displacement_mean", torch.zeros(2))
+        if weights is not None:
+            load_backbone(self.backbone, weights)
+
+    def train(self, mode: bool = True) -> "IRN":
+        """Training or evaluation mode of the heads; the backbone stays in evaluation mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (B, 3, H, W) to edge logits (B, 1, h, w) and displacements (B, 2, h, w), (y, x) in pixels of
+        that map; h = ceil(H / 4), w = ceil(W / 4). In evaluation mode the mean over the training set is
+        subtracted from the displacements."""
+        size = tuple(-(-side // 4) for side in image.shape[-2:])
+        with torch.no_grad():
+            features = self.backbone(image)
+        edge = [_resize(head(x), size).relu() for head, x in zip(self.edge, features, strict=True)]
+        edge = self.edge_fuse(torch.cat(edge, dim=1))
+        heads = [head(x) for head, x in zip(self.displacement, features, strict=True)]
+        middle = heads[2].shape[-2:]
+        deep = self.displacement_deep(torch.cat([_resize(x, middle).relu() for x in heads[2:]], dim=1))
+        shallow = [_resize(x, size).relu() for x in (*heads[:2], deep)]
+        displacement = self.displacement_fuse(torch.cat(shallow, dim=1))
+        if not self.training:
+            displacement = displacement - self.displacement_mean.view(1, 2, 1, 1)
+        return edge, displacement
+
+
+def _head(inputs: int, outputs: int, *, groups: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.GroupNorm(groups, outputs))
+
+
+def _resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return x if x.shape[-2:] == size else interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,105 @@
+"""The table of a run: every stage's figures and costs, as TSV and as the short text that ends a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssc.data.index import read_classes
+from ssc.files import read_json, read_tsv, write_text, write_tsv
+
+# Rules in the order of the road; a stage's cost is the sum over its rules' jobs.
+_STAGES = {
+    "data": ("demo_data", "index", "masks"),
+    "superpixels": ("superpixels",),
+    "warm start": ("warm_start",),
+    "classifier": ("train_classifier",),
+    "seeds": ("cams", "count_seeds", "seeds"),
+    "IRN labels": ("irn_labels",),
+    "IRN": ("train_irn",),
+    "pseudo-labels": ("pseudo_labels", "evaluate_pseudo_labels"),
+    "segmentation": ("train_segmentation", "predictions", "evaluate_predictions"),
+}
+
+
+def write_metrics(
+    *,
+    metrics: Sequence[str | Path],
+    classes: str | Path,
+    benchmarks: Sequence[str | Path],
+    table: str | Path,
+    text: str | Path,
+) -> None:
+    """Collect the stages' JSON files and the workflow's benchmark files.
+
+    Args:
+        metrics: JSON files of the seeds, the pseudo-labels and the segmentation.
+        classes: class list of the index.
+        benchmarks: folders of benchmark files named `<rule>.tsv` or `<rule>/<job>.tsv`.
+        table: TSV to write, one row per stage and baseline. IoU in percent, time in seconds over all jobs, memory in
+            MB of the largest job.
+        text: plain-text table of mIoU and cost.
+    """
+    names = ["background", *read_classes(classes)]
+    costs = _costs(benchmarks)
+    figures = {stage: read_json(path) for stage, path in zip(("seeds", "pseudo-labels", "segmentation"), metrics, strict=True)}
+    rows = []
+    for stage in _STAGES:
+        if stage in costs or stage in figures:
+            rows.append(_row(stage, figures.get(stage), names, costs.get(stage, {})))
+        for name, miou in figures.get(stage, {}).get("baselines", {}).items():
+            split = figures[stage]["split"]
+            rows.append({"stage": f"baseline: {name}", "split": split, "miou": _percent(miou)})
+        if stage == "seeds":
+            fixed = figures[stage]["at_fixed_threshold"]
+            own = {"split": figures[stage]["split"], "images": figures[stage]["images"], **fixed}
+            rows.append(_row(f"seeds at {fixed['threshold']:g}", own, names, {}))
+    header = ["stage", "split", "images", "miou", "over_activation", "under_activation", "seconds", "memory_mb"]
+    write_tsv(table, header + [f"iou_{name}" for name in names], rows)
+    write_text(text, _text(rows))
+
+
+def _row(stage: str, figures: Mapping | None, classes: Sequence[str], cost: Mapping) -> dict:
+    row = {"stage": stage, **cost}
+    if figures:
+        row |= {
+            "split": figures["split"],
+            "images": figures["images"],
+            "miou": _percent(figures["miou"]),
+            "over_activation": _percent(figures["over_activation"]),
+            "under_activation": _percent(figures["under_activation"]),
+            **{f"iou_{name}": _percent(figures["iou"][name]) for name in classes},
+        }
+    return row
+
+
+def _costs(folders: Sequence[str | Path]) -> dict[str, dict[str, str]]:
+    costs = {}
+    for stage, rules in _STAGES.items():
+        files = [f for folder in folders for rule in rules for f in (*Path(folder).glob(f"{rule}.tsv"), *Path(folder).glob(f"{rule}/**/*.tsv"))]
+        jobs = [row for file in files for row in read_tsv(file)]
+        if jobs:
+            # A job too short to be sampled has no memory figure.
+            memory = [float(job["max_rss"]) for job in jobs if job["max_rss"] not in ("-", "NA", "")]
+            costs[stage] = {"seconds": f"{sum(float(job['s']) for job in jobs):.1f}"}
+            if memory:
+                costs[stage]["memory_mb"] = f"{max(memory):.0f}"
+    return costs
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _text(rows: Sequence[Mapping]) -> str:
+    header = ["stage", "split", "mIoU", "over", "under", "seconds", "MB"]
+    keys = ["stage", "split", "miou", "over_activation", "under_activation", "seconds", "memory_mb"]
+    cells = [header, *([str(row.get(key, "")) for key in keys] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        for line in cells
+    ]
+    note = (
+        "mIoU, over-activation (background called foreground) and under-activation (foreground called background) in %;\n"
+        "seconds summed over a stage's jobs, MB of its largest job. Seeds: the best threshold of the sweep.\n"
+    )
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n\n" + note

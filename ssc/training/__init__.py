@@ -1,0 +1,1 @@
+"""Training loops: classifier, IRN, segmentation. Each reads from top to bottom; what they share is in `common`."""

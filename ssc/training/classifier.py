@@ -1,0 +1,199 @@
+"""Training of the CAM classifier with DRS, CDR and ASM (paper section III)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ssc.archive import Archive
+from ssc.data.index import Row, read_index
+from ssc.data.loader import TrainingLoader
+from ssc.data.transforms import MEAN, STD, augment, read_image
+from ssc.losses import PerceptualLoss, alignment_loss
+from ssc.models.classifier import CAMClassifier
+from ssc.models.loss_networks import loss_network
+from ssc.models.reconstruction import ReconstructionNet
+from ssc.progress import log, track
+from ssc.training.common import Checkpoint, History, autocast, seed_everything, select_device, set_poly_lr
+from ssc.weights import load_backbone, load_whole, read_header, save_weights
+
+
+def train_classifier(
+    *,
+    index: str | Path,
+    superpixels: Sequence[str | Path],
+    initial: str | Path | None,
+    loss_weights: str | Path | None,
+    output: str | Path,
+    history: str | Path,
+    settings: dict,
+    seed: int,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 0,
+) -> None:
+    """Train the classifier and write its weights.
+
+    L = L_cls + alpha * L_rec + beta * L_align (paper eq. 10); L_rec is the perceptual loss, or L1, L2.
+
+    Args:
+        index: the index; its training split is used.
+        superpixels: shard archives of superpixel maps; may be empty without ASM.
+        initial: weights to start from: a backbone, or a classifier of the same classes; None for random ones.
+        loss_weights: weights of the loss network, None for random ones.
+        output: safetensors file with the parts `classifier` and, with CDR, `reconstruction`.
+        history: JSON file of the losses over the training.
+        settings: the `classifier` section of the config.
+        seed: fixes initial weights, order and augmentation.
+        device, precision, workers: see the config.
+
+    Raises:
+        InputError: weights that do not fit, unreadable photos, or a diverging training.
+    """
+    seed_everything(seed)
+    device = select_device(device)
+    table = read_index(index)
+    drs, cdr, asm = settings["drs"], settings["cdr"], settings["asm"]
+    options = {
+        "num_classes": table.num_classes,
+        "backbone": settings["backbone"],
+        "output_stride": settings["output_stride"],
+        "drs": drs["enabled"],
+        "delta": drs["delta"],
+        "drs_at_inference": drs["at_inference"],
+        "stop_gradient_after": settings["stop_gradient_after"],
+        "freeze_norm": settings["freeze_norm"],
+    }
+    model = CAMClassifier(**options)
+    start_from(model, initial, table.classes)
+    model = model.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(
+        [
+            {"params": model.backbone.parameters(), "lr": settings["lr"]},
+            {"params": model.classifier.parameters(), "lr": settings["head_lr"]},
+        ],
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+    )
+    modules, optimizers = [model], [optimizer]
+    decoder_options = {}
+    if cdr["enabled"]:
+        early = cdr["source"] == "early"
+        decoder_options = {
+            "num_classes": model.backbone.channels[3] if early else table.num_classes,
+            "width": cdr["width"],
+            "upsamplings": settings["output_stride"].bit_length() - 1,
+        }
+        decoder = ReconstructionNet(**decoder_options).to(device, memory_format=torch.channels_last)
+        reconstruction_loss = _reconstruction_loss(cdr, loss_weights).to(device, memory_format=torch.channels_last)
+        optimizers.append(torch.optim.Adam(decoder.parameters(), lr=cdr["lr"], betas=(0.5, 0.999)))
+        modules.append(decoder)
+
+    rows = table.split("train")
+    sample = Sampler(
+        archive=Archive(*superpixels) if asm["enabled"] else None,
+        num_classes=table.num_classes,
+        resize_long=settings["resize_long"],
+        crop=settings["crop"],
+    )
+    loader = TrainingLoader(rows, sample, batch_size=settings["batch_size"], seed=seed, workers=workers)
+    epochs, total = settings["epochs"], settings["epochs"] * len(loader)
+    losses_over_time = History(total)
+    checkpoint = Checkpoint(
+        output,
+        identity={"model": options, "settings": settings, "seed": seed, "precision": precision},
+        inputs=[index, *superpixels, initial, loss_weights],
+        modules=modules,
+        optimizers=optimizers,
+        history=losses_over_time,
+    )
+    first = checkpoint.resume()
+    log.info("Classifier: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
+    for epoch in range(first, epochs):
+        step = epoch * len(loader)
+        for image, labels, regions in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+            image, labels = image.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            for each in optimizers:
+                set_poly_lr(each, step, total)
+            with autocast(device, precision):
+                third, features = model.stages(image)
+                losses = {"classification": F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)}
+                if cdr["enabled"] and epoch >= cdr["start_epoch"]:
+                    reconstruction = to_normalised(decoder(third if early else features))
+                    losses["reconstruction"] = cdr["alpha"] * reconstruction_loss(reconstruction, image)
+                if asm["enabled"] and epoch >= asm["start_epoch"]:
+                    losses["alignment"] = asm["beta"] * alignment_loss(
+                        features,
+                        regions.to(device, non_blocking=True),
+                        labels,
+                        threshold=asm["threshold"],
+                        erosion=asm["erosion"],
+                        reliable=asm["reliable"],
+                    )
+            for each in optimizers:
+                each.zero_grad(set_to_none=True)
+            sum(losses.values()).backward()
+            for each in optimizers:
+                each.step()
+            losses_over_time.add(step, losses)
+            step += 1
+        checkpoint.save(epoch + 1)
+
+    parts = {"classifier": (model, options)}
+    if cdr["enabled"]:
+        parts["reconstruction"] = (decoder, {**decoder_options})
+    losses_over_time.write(history)
+    save_weights(output, parts, classes=table.classes, seed=seed, settings=settings)
+    checkpoint.remove()
+
+
+class Sampler:
+    """Training sample of the classifier: image (3, S, S), labels (C,) float, superpixels (S, S) int64.
+
+    The long side is resized to a length drawn uniformly from `resize_long`; then mirror and crop. Pixels outside the
+    photo form one superpixel of their own.
+    """
+
+    def __init__(self, *, archive: Archive | None, num_classes: int, resize_long: tuple[int, int], crop: int):
+        self.archive, self.num_classes, self.resize_long, self.crop = archive, num_classes, resize_long, crop
+
+    def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        image = read_image(row.image)
+        regions = self.archive.labels(row.id) if self.archive else np.zeros(image.shape[:2], np.int32)
+        scale = rng.integers(self.resize_long[0], self.resize_long[1] + 1) / max(image.shape[:2])
+        outside = int(regions.max()) + 1
+        tensor, (crop,) = augment(image, [regions], scale=scale, fills=[outside], crop=self.crop, rng=rng)
+        labels = torch.zeros(self.num_classes)
+        labels[[label - 1 for label in row.labels]] = 1
+        return tensor, labels, crop
+
+
+def start_from(model: CAMClassifier, initial: str | Path | None, classes: list[str]) -> None:
+    """Load a classifier of the same classes as a whole, of any other weight file the backbone; None: nothing."""
+    if initial is None:
+        return
+    try:
+        header = read_header(initial)
+    except ValueError:
+        header = {"parts": {}, "facts": {}}  # torchvision's tensors have no header of ours
+    if "classifier" in header["parts"] and header["facts"].get("classes") == classes:
+        load_whole(model, initial, "classifier")
+    else:
+        load_backbone(model.backbone, initial)
+
+
+def to_normalised(reconstruction: torch.Tensor) -> torch.Tensor:
+    """Reconstruction in -1..1, read as colours 0..1, to the ImageNet-normalised range of the input image."""
+    mean = reconstruction.new_tensor(MEAN).view(3, 1, 1)
+    std = reconstruction.new_tensor(STD).view(3, 1, 1)
+    return ((reconstruction + 1) / 2 - mean) / std
+
+
+def _reconstruction_loss(cdr: dict, weights: str | Path | None) -> torch.nn.Module:
+    if cdr["loss"] == "l1":
+        return torch.nn.L1Loss()
+    if cdr["loss"] == "l2":
+        return torch.nn.MSELoss()
+    return PerceptualLoss(loss_network(cdr["network"], taps=cdr["taps"], weights=weights))

@@ -1,0 +1,123 @@
+"""Training of IRN on the confident labels that the dense CRF left (DESIGN section "IRN"; Ahn et al. 2019)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssc.affinity import irn_losses
+from ssc.archive import Archive
+from ssc.data.index import Row, read_index
+from ssc.data.loader import TrainingLoader
+from ssc.data.transforms import augment, read_image
+from ssc.models.irn import IRN
+from ssc.progress import log, track
+from ssc.training.common import Checkpoint, History, autocast, seed_everything, select_device, set_poly_lr
+from ssc.weights import save_weights
+
+STRIDE = 4
+
+
+def train_irn(
+    *,
+    index: str | Path,
+    labels: Sequence[str | Path],
+    initial: str | Path | None,
+    output: str | Path,
+    history: str | Path,
+    settings: dict,
+    seed: int,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 0,
+) -> None:
+    """Train the edge and displacement heads and write the network's weights.
+
+    Args:
+        index: the index; its training split is used.
+        labels: shard archives of confident labels (0 background, 1..C, 255 unknown).
+        initial: weights of the frozen backbone; None for random ones.
+        output: safetensors file with the part `irn`.
+        history: JSON file of the losses over the training.
+        settings: the `irn` section of the config.
+        seed, device, precision, workers: as in `train_classifier`.
+
+    Raises:
+        InputError: weights that do not fit, unreadable photos, or a diverging training.
+    """
+    seed_everything(seed)
+    device = select_device(device)
+    rows = read_index(index).split("train")
+    options = {"backbone": settings["backbone"], "output_stride": settings["output_stride"]}
+    model = IRN(**options, weights=initial).to(device, memory_format=torch.channels_last).train()
+    edge = [*model.edge.parameters(), *model.edge_fuse.parameters()]
+    displacement = [
+        parameter
+        for module in (model.displacement, model.displacement_deep, model.displacement_fuse)
+        for parameter in module.parameters()
+    ]
+    optimizer = torch.optim.SGD(
+        [{"params": edge, "lr": settings["lr"]}, {"params": displacement, "lr": settings["displacement_lr"]}],
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+    )
+    sample = Sampler(archive=Archive(*labels), scale=settings["scale"], crop=settings["crop"])
+    loader = TrainingLoader(rows, sample, batch_size=settings["batch_size"], seed=seed, workers=workers)
+    epochs, total = settings["epochs"], settings["epochs"] * len(loader)
+    losses_over_time = History(total)
+    checkpoint = Checkpoint(
+        output,
+        identity={"model": options, "settings": settings, "seed": seed, "precision": precision},
+        inputs=[index, *labels, initial],
+        modules=[model],
+        optimizers=[optimizer],
+        history=losses_over_time,
+    )
+    first = checkpoint.resume()
+    log.info("IRN: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
+    for epoch in range(first, epochs):
+        step = epoch * len(loader)
+        for image, target in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+            set_poly_lr(optimizer, step, total)
+            with autocast(device, precision):
+                edges, displacements = model(image.to(device, non_blocking=True))
+            target = target.to(device, non_blocking=True)
+            losses = irn_losses(edges.float(), displacements.float(), target, radius=settings["radius"])
+            optimizer.zero_grad(set_to_none=True)
+            losses["total"].backward()
+            optimizer.step()
+            losses_over_time.add(step, losses)
+            step += 1
+        checkpoint.save(epoch + 1)
+
+    model.displacement_mean.copy_(_mean_displacement(model, loader, device=device, precision=precision))
+    losses_over_time.write(history)
+    save_weights(output, {"irn": (model, options)}, seed=seed, settings=settings)
+    checkpoint.remove()
+
+
+class Sampler:
+    """Training sample of IRN: image (3, S, S) and confident labels at stride 4 (S / 4, S / 4), 255 outside."""
+
+    def __init__(self, *, archive: Archive, scale: tuple[float, float], crop: int):
+        self.archive, self.scale, self.crop = archive, scale, crop
+
+    def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        scale = rng.uniform(*self.scale)
+        maps = [self.archive.labels(row.id)]
+        image, (labels,) = augment(read_image(row.image), maps, scale=scale, fills=[255], crop=self.crop, rng=rng)
+        return image, labels[::STRIDE, ::STRIDE]
+
+
+@torch.no_grad()
+def _mean_displacement(model: IRN, loader: TrainingLoader, *, device: torch.device, precision: str) -> torch.Tensor:
+    """Mean displacement (2,) over one pass through the training set, as in the IRN paper's inference."""
+    total, count = torch.zeros(2, device=device), 0
+    # The heads hold no dropout and no batch norm: training mode only keeps the old mean from being subtracted.
+    for image, _ in track(loader.epoch(0), "IRN, mean displacement", len(loader)):
+        with autocast(device, precision):
+            displacement = model(image.to(device, non_blocking=True))[1]
+        total += displacement.float().mean(dim=(2, 3)).sum(dim=0)
+        count += len(image)
+    return total / count

@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssc.data.index import Index, Row, write_index
+
+
+@pytest.fixture
+def tiny_set(tmp_path) -> Path:
+    """Index of three training photos and three classes: `a` shows classes 1 and 3, `b` class 2, `c` none."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, width, height, labels in (("a", 48, 32, (1, 3)), ("b", 35, 29, (2,)), ("c", 24, 20, ())):
+        photo = tmp_path / f"{name}.png"
+        coarse = Image.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8))
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(photo)
+        rows.append(Row(id=name, split="train", image=str(photo), mask="", labels=labels))
+    write_index(tmp_path / "index.tsv", Index(["orbi", "quado", "trixi"], rows))
+    return tmp_path / "index.tsv"

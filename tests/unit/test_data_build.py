@@ -1,0 +1,44 @@
+import pytest
+
+from ssc.data import build
+from ssc.data.build import build_index
+from ssc.errors import InputError
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Adapters replaced by functions that return their name and arguments."""
+    for name in ("index_voc", "index_coco", "index_folder"):
+        monkeypatch.setattr(build, name, lambda *args, _name=name, **kwargs: (_name, *args, kwargs))
+
+
+COCO = {"train_images": "a", "train_instances": "b", "val_images": "c", "val_instances": "d"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ({"kind": "voc", "root": "r"}, ("index_voc", {"root": "r"})),
+        ({"kind": "voc", "root": "r", "sbd": None}, ("index_voc", {"root": "r"})),
+        ({"kind": "voc", "root": "r", "sbd": "s", "name": "x"}, ("index_voc", {"root": "r", "sbd": "s"})),
+        ({"kind": "coco", **COCO}, ("index_coco", COCO)),
+        ({"kind": "folder", "root": "r", "masks": "m", "classes": None}, ("index_folder", {"root": "r", "masks": "m"})),
+    ],
+)
+def test_each_kind_gets_its_arguments(calls, dataset, expected):
+    assert build_index(dataset) == expected
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ({"kind": "voc", "root": None}, r"dataset\.root is not set; kind 'voc'"),
+        ({"kind": "coco", "train_images": "a"}, r"dataset\.train_instances is not set"),
+        ({"kind": "folder"}, r"dataset\.root is not set"),
+        ({"kind": "imagenet"}, r"'imagenet'; use voc, coco or folder"),
+        ({}, "None; use voc"),
+    ],
+)
+def test_incomplete_sections_are_refused(calls, dataset, message):
+    with pytest.raises(InputError, match=message):
+        build_index(dataset)

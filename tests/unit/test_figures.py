@@ -1,0 +1,161 @@
+import json
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+from PIL import Image
+
+from ssc import figures
+from ssc.errors import InputError
+from ssc.figures import plot_class_iou, plot_losses, plot_threshold_curve
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, in order."""
+    saved, save = [], figures._save
+
+    def keep(figure, output):
+        saved.append(figure)
+        save(figure, output)
+
+    monkeypatch.setattr(figures, "_save", keep)
+    return saved
+
+
+def write(path, value):
+    path.write_text(json.dumps(value))
+    return path
+
+
+def seeds_json(path, *, best=0.6, fixed=0.5):
+    curve = [(0.1, fixed), (0.2, best), (0.3, 0.4)]
+    return write(
+        path,
+        {
+            "threshold": 0.2,
+            "miou": best,
+            "at_fixed_threshold": {"threshold": 0.1, "miou": fixed},
+            "curve": [{"threshold": t, "miou": miou} for t, miou in curve],
+        },
+    )
+
+
+def metrics_json(path, classes, rng, *, absent=()):
+    iou = {name: None if name in absent else rng.random() for name in ["background", *classes]}
+    return write(path, {"miou": float(np.mean([v for v in iou.values() if v is not None])), "iou": iou}), iou
+
+
+def lines(axes):
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+
+
+def test_losses_are_drawn_where_they_are_recorded(tmp_path, drawn):
+    points = [{"step": 2, "classification": 0.7}, {"step": 4, "classification": 0.5, "dp_fg": 0.01}]
+    first = write(tmp_path / "a.json", {"points": points})
+    second = write(tmp_path / "b.json", {"points": [{"step": 1, "total": 0.0}]})
+    plot_losses({"classifier": first, "IRN": second}, tmp_path / "losses.png")
+    left, right = drawn[0].axes
+    assert [left.get_title(), right.get_title()] == ["classifier", "IRN"]
+    assert lines(left) == {"classification": ([2, 4], [0.7, 0.5]), "dp fg": ([4], [0.01])}
+    assert lines(right) == {"total": ([1], [0.0])}
+    assert all(line.get_marker() == "." for line in (left.lines[1], right.lines[0]))  # one point is no line
+    assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")  # 0 has no logarithm
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1, 1e4])
+def test_the_axis_of_losses_has_plain_numbers(tmp_path, drawn, scale):
+    path = write(tmp_path / "a.json", {"points": [{"step": k, "a": scale * (1 + k / 10)} for k in range(9)]})
+    plot_losses({"a": path}, tmp_path / "a.png")
+    low, high = drawn[0].axes[0].get_ylim()
+    labels = [label for label in drawn[0].axes[0].get_yticklabels() if low <= label.get_position()[1] <= high]
+    assert len(labels) >= 1
+    assert all(float(label.get_text()) == pytest.approx(label.get_position()[1]) for label in labels)
+
+
+def test_the_threshold_curve_marks_best_and_fixed(tmp_path, drawn):
+    plot_threshold_curve(seeds_json(tmp_path / "seeds.json"), tmp_path / "curve.png")
+    axes = drawn[0].axes[0]
+    points = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    assert points[0] == ([0.1, 0.2, 0.3], pytest.approx([50, 60, 40]))
+    assert points[1:] == [([0.1, 0.1], [0, 1]), ([0.1], [50.0]), ([0.2, 0.2], [0, 1]), ([0.2], [60.0])]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["fixed: 50.0 % at 0.10", "best: 60.0 % at 0.20"]
+
+
+def test_without_masks_a_sentence_takes_the_place_of_the_curve(tmp_path, drawn):
+    plot_threshold_curve(seeds_json(tmp_path / "seeds.json", best=None, fixed=None), tmp_path / "curve.png")
+    axes = drawn[0].axes[0]
+    assert not axes.lines
+    assert "mask" in axes.texts[0].get_text()
+
+
+def test_bars_of_class_iou(tmp_path, drawn, rng):
+    classes = ["cat", "dog"]
+    metrics, values = {}, {}
+    for stage in ("seeds", "segmentation"):
+        metrics[stage], values[stage] = metrics_json(tmp_path / f"{stage}.json", classes, rng, absent=["dog"])
+    plot_class_iou(metrics, classes, tmp_path / "iou.png")
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["background", "cat", "dog"]
+    for stage, bars in zip(metrics, axes.containers, strict=True):
+        widths = [bar.get_width() for bar in bars]
+        np.testing.assert_allclose(widths[:2], [100 * values[stage][name] for name in ("background", "cat")])
+        assert np.isnan(widths[2])  # "no pixel" is not 0 %
+        assert bars.get_label().startswith(f"{stage}: mIoU {(widths[0] + widths[1]) / 2:.1f}")
+    heights = [bar.get_y() + bar.get_height() / 2 for bars in axes.containers for bar in bars]
+    assert np.mean(heights[0::3]) == pytest.approx(axes.get_yticks()[0])  # the tick is at the middle of its group
+    colours = [bars[0].get_facecolor() for bars in axes.containers]
+    assert not same_color(*colours)
+
+
+@pytest.mark.parametrize("count", [4, 20, 80])
+def test_class_names_and_bars_do_not_overlap(tmp_path, drawn, rng, count):
+    classes = [f"class {k}" for k in range(count)]
+    metrics = {stage: metrics_json(tmp_path / f"{stage}.json", classes, rng)[0] for stage in "abc"}
+    plot_class_iou(metrics, classes, tmp_path / "iou.png")
+    axes = drawn[0].axes[0]
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+    bars = [bar.get_window_extent() for container in axes.containers for bar in container]
+    for extents in (boxes, bars):
+        extents = sorted(extents, key=lambda box: box.y0)
+        assert all(below.y1 <= above.y0 for below, above in pairwise(extents))
+    assert len(boxes) == count + 1
+    assert min(box.height for box in bars) > 0.07 * drawn[0].dpi  # inches
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_users_style(tmp_path, rng):
+    history = write(tmp_path / "h.json", {"points": [{"step": k, "a": rng.random() + 0.1} for k in range(5)]})
+    seeds = seeds_json(tmp_path / "seeds.json")
+    metrics, _ = metrics_json(tmp_path / "m.json", ["cat"], rng)
+    pictures = []
+    for style in ({}, {"axes.facecolor": "black", "font.size": 20, "savefig.bbox": "tight"}):
+        with matplotlib.rc_context(style):
+            plot_losses({"a": history}, tmp_path / "1.png")
+            plot_threshold_curve(seeds, tmp_path / "2.png")
+            plot_class_iou({"seeds": metrics}, ["cat"], tmp_path / "3.png")
+        pictures.append([(tmp_path / f"{k}.png").read_bytes() for k in (1, 2, 3)])
+    assert pictures[0] == pictures[1]
+    for number in (1, 2, 3):
+        with Image.open(tmp_path / f"{number}.png") as image:
+            assert set(image.info) == {"dpi"}
+
+
+def test_a_missing_or_damaged_input_is_named_and_leaves_no_picture(tmp_path):
+    (tmp_path / "torn.json").write_text('{"points": [')
+    for path in (tmp_path / "torn.json", tmp_path / "absent.json"):
+        for plot in (
+            lambda path, out: plot_losses({"a": path}, out),
+            plot_threshold_curve,
+            lambda path, out: plot_class_iou({"a": path}, ["cat"], out),
+        ):
+            with pytest.raises(InputError, match=path.name):
+                plot(path, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,0 +1,274 @@
+"""Losses against formulations with loops, explicit matrices and float64."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional as F
+
+from ssc.losses import PerceptualLoss, alignment_loss, erode, normalise_cam, region_means
+from ssc.models.loss_networks import VGG19Features
+
+EPS = 1e-5
+masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.sampled_from([0, 1, 1, 1]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These maps are so small that threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def slow_erode(mask, size):
+    """Every pixel of the square must be set; its pixel [size // 2, size // 2] is the one written."""
+    height, width = mask.shape
+    eroded = np.ones_like(mask)
+    for y in range(height):
+        for x in range(width):
+            for dy in range(-(size // 2), size - size // 2):
+                for dx in range(-(size // 2), size - size // 2):
+                    if 0 <= y + dy < height and 0 <= x + dx < width:
+                        eroded[y, x] &= mask[y + dy, x + dx]
+    return eroded
+
+
+def bilinear_matrix(inputs, outputs):
+    """(outputs, inputs) weights of linear interpolation with matched pixel centres and repeated borders."""
+    matrix = torch.zeros(outputs, inputs, dtype=torch.float64)
+    for row in range(outputs):
+        centre = min(max((row + 0.5) * inputs / outputs - 0.5, 0), inputs - 1)
+        low = int(centre)
+        matrix[row, low] += 1 - (centre - low)
+        matrix[row, min(low + 1, inputs - 1)] += centre - low
+    return matrix
+
+
+def slow_cam(maps):
+    positive = maps.clamp(min=0)
+    return positive / (positive.flatten().max() + EPS)
+
+
+def slow_alignment(features, superpixels, labels, *, threshold=0.3, erosion=8, reliable=True):
+    """One map at a time in float64; superpixels as one-hot rows, resizing as matrices."""
+    height, width = (side // 2 for side in superpixels.shape[-2:])
+    rows = [y * superpixels.shape[-2] // height for y in range(height)]
+    columns = [x * superpixels.shape[-1] // width for x in range(width)]
+    up, across = bilinear_matrix(features.shape[-2], height), bilinear_matrix(features.shape[-1], width)
+    errors = []
+    for b, c in labels.nonzero().tolist():
+        resized = up @ features[b, c].double() @ across.T
+        activation = slow_cam(resized)
+        with torch.no_grad():
+            regions = superpixels[b][rows][:, columns].flatten()
+            one_hot = (regions[None] == regions.unique()[:, None]).double()
+            means = (one_hot @ resized.flatten()) / one_hot.sum(dim=1)
+            target = slow_cam((means @ one_hot).view(height, width))
+            if reliable:
+                mask = torch.from_numpy(slow_erode((activation > threshold).numpy(), erosion))
+                target = torch.maximum(target, activation * mask)
+        errors.append((activation - target) ** 2)
+    return torch.stack(errors).mean()
+
+
+def scene(size=(50, 61), grid=(7, 8), batch=2, classes=3):
+    """Broad bumps with noise, superpixels in 16 blocks with gaps between their labels, two classes per image."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, grid[0]), torch.linspace(-1, 1, grid[1]), indexing="ij")
+    features = torch.empty(batch, classes, *grid)
+    for b in range(batch):
+        for c in range(classes):
+            bump = torch.exp(-((y - 0.4 * b + 0.2) ** 2) - (x + 0.3 * c) ** 2)
+            features[b, c] = 3 * bump - 1 + 0.2 * torch.randn(grid, generator=generator(10 * b + c))
+    rows, columns = torch.arange(size[0]) * 4 // size[0], torch.arange(size[1]) * 4 // size[1]
+    superpixels = torch.stack([3 * (4 * rows[:, None] + columns) + b for b in range(batch)])
+    labels = torch.tensor([[1.0, 0, 1], [0, 1, 1]])
+    return features, superpixels, labels
+
+
+@settings(max_examples=60, deadline=None)
+@given(masks, st.integers(1, 9))
+def test_erosion_is_the_slow_erosion(mask, size):
+    own = erode(torch.from_numpy(mask)[None].float(), size)[0].numpy()
+    np.testing.assert_array_equal(own.astype(bool), slow_erode(mask, size))
+
+
+def test_erosion_by_eight_is_scipys_with_the_anchor_at_index_four():
+    mask = np.random.default_rng(0).random((40, 33)) < 0.99
+    # SciPy's origin 0 is index size // 2 of the structure.
+    reference = ndimage.binary_erosion(mask, np.ones((8, 8)), border_value=1, origin=0)
+    assert 0 < reference.sum() < mask.sum()
+    np.testing.assert_array_equal(erode(torch.from_numpy(mask)[None].float(), 8)[0].numpy().astype(bool), reference)
+
+
+def test_erosion_of_one_hole_shows_the_anchor():
+    mask = torch.ones(1, 20, 20)
+    mask[0, 10, 10] = 0
+    holes = (erode(mask, 8)[0] == 0).nonzero()
+    assert (holes.amin(0).tolist(), holes.amax(0).tolist(), len(holes)) == ([7, 7], [14, 14], 64)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10_000))
+def test_region_means_are_the_means_of_every_region(maps, height, width, labels, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(maps, height, width))
+    regions = rng.integers(0, labels, size=values.shape)
+    own = region_means(torch.from_numpy(values), torch.from_numpy(regions))
+    expected = np.empty_like(values)
+    for k in range(maps):
+        for label in np.unique(regions[k]):
+            inside = regions[k] == label
+            expected[k][inside] = values[k][inside].mean()
+    np.testing.assert_allclose(own.numpy(), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(region_means(own, torch.from_numpy(regions)).numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_cam_normalisation():
+    maps = torch.randn(2, 3, 5, 4, generator=generator())
+    maps[0, 0] = -1
+    own = normalise_cam(maps).numpy()
+    for b in range(2):
+        for c in range(3):
+            positive = np.maximum(maps[b, c].numpy(), 0)
+            np.testing.assert_allclose(own[b, c], positive / (positive.max() + EPS), rtol=1e-6)
+    assert own.min() == 0 and own.max() < 1 and not own[0, 0].any()
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+@pytest.mark.parametrize("size", [(50, 61), (64, 64)])
+def test_alignment_loss_and_gradient(reliable, size):
+    features, superpixels, labels = scene(size)
+    own_features = features.clone().requires_grad_()
+    slow_features = features.clone().double().requires_grad_()
+    own = alignment_loss(own_features, superpixels, labels, reliable=reliable)
+    slow = slow_alignment(slow_features, superpixels, labels, reliable=reliable)
+    own.backward()
+    slow.backward()
+    assert own.item() == pytest.approx(slow.item(), rel=1e-5)
+    assert slow_features.grad.abs().max() > 1e-4
+    torch.testing.assert_close(own_features.grad.double(), slow_features.grad, rtol=1e-4, atol=1e-8)
+    assert not own_features.grad[labels == 0].any()
+
+
+@pytest.mark.parametrize("change", [{"reliable": False}, {"threshold": 0.6}, {"erosion": 3}])
+def test_alignment_settings_count(change):
+    loss = alignment_loss(*scene(), **change)
+    assert loss.item() == pytest.approx(slow_alignment(*scene(), **change).item(), rel=1e-5)
+    assert abs(loss - alignment_loss(*scene())) > 1e-5
+
+
+def test_alignment_ignores_the_names_of_superpixels():
+    features, superpixels, labels = scene()
+    renamed = torch.randperm(int(superpixels.max()) + 1, generator=generator())[superpixels]
+    own, other = alignment_loss(features, superpixels, labels), alignment_loss(features, renamed, labels)
+    assert own.item() == pytest.approx(other.item(), rel=1e-6)
+
+
+def test_maps_that_follow_the_superpixels_are_aligned():
+    values = torch.randn(1, 2, 16, generator=generator())
+    blocks = (torch.arange(12) * 4 // 12)[:, None] * 4 + torch.arange(20) * 4 // 20
+    superpixels = blocks.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]
+    features = values[..., blocks]
+    assert alignment_loss(features, superpixels, torch.ones(1, 2)) < 1e-12
+    features[0, 0, 0, 0] += 5
+    assert alignment_loss(features, superpixels, torch.ones(1, 2)) > 1e-4
+
+
+def test_alignment_without_any_class_is_zero_with_a_zero_gradient():
+    features, superpixels, labels = scene()
+    features.requires_grad_()
+    loss = alignment_loss(features, superpixels, torch.zeros_like(labels))
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(features.grad, torch.zeros_like(features))
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    """torchvision's VGG-19 convolutions, randomly weighted; the big linear layers are never allocated."""
+    with torch.device("meta"):
+        features = torchvision.models.vgg19(weights=None).features
+    features = features.to_empty(device="cpu")
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, generator=generator(layer.in_channels))
+            nn.init.constant_(layer.bias, 0.1)
+    return features
+
+
+def taps_by_name(features, taps):
+    """Indices of relu<k>_1, or of the convolution before each pooling layer, found from the layers' types."""
+    pools = [k for k, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
+    if taps == "relu1":
+        return [start + 1 for start in (0, *(pool + 1 for pool in pools[:-1]))]
+    return [pool - 2 for pool in pools]
+
+
+def loss_network(vgg, taps):
+    with torch.device("meta"):
+        network = VGG19Features(taps=taps)
+    own = {f"features.{key}": value.clone() for key, value in vgg.state_dict().items()}
+    network.load_state_dict({key: own[key] for key in network.state_dict()}, assign=True)
+    return network
+
+
+@pytest.mark.parametrize("taps", ["relu1", "pool"])
+def test_perceptual_loss_is_the_weighted_sum_over_named_layers(vgg, taps):
+    loss = PerceptualLoss(loss_network(vgg, taps)).train()
+    reconstruction = torch.randn(2, 3, 32, 32, generator=generator(1)).requires_grad_()
+    image = torch.randn(2, 3, 32, 32, generator=generator(2)).requires_grad_()
+    expected, a, b = 0.0, reconstruction.detach(), image.detach()
+    weights = dict(zip(taps_by_name(vgg, taps), [0.03125, 0.0625, 0.125, 0.25, 1.0], strict=True))
+    for index, layer in enumerate(vgg):
+        if isinstance(layer, nn.Conv2d):
+            a, b = (F.conv2d(x, layer.weight, layer.bias, padding=1) for x in (a, b))
+        else:
+            a, b = (x.relu() if isinstance(layer, nn.ReLU) else F.max_pool2d(x, 2) for x in (a, b))
+        if index in weights:
+            assert isinstance(layer, nn.ReLU if taps == "relu1" else nn.Conv2d)
+            expected += weights[index] * (a - b).double().abs().mean().item()
+    own = loss(reconstruction, image)
+    own.backward()
+    assert own.item() == pytest.approx(expected, rel=1e-5)
+    assert reconstruction.grad.abs().max() > 0 and image.grad is None
+    assert all(p.grad is None and not p.requires_grad for p in loss.parameters())
+
+
+class Stages(nn.Module):
+    """Loss network of two stages with a layer that behaves differently in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1)
+
+    def forward(self, image):
+        first = self.first(image)
+        return [first, self.second(first)]
+
+
+def test_the_loss_network_stays_as_it_is_while_the_rest_trains():
+    network = Stages().train()
+    loss = PerceptualLoss(network, weights=(1.0, 2.0))
+    nn.ModuleList([loss]).train()
+    assert loss.training and not any(module.training for module in network.modules())
+    image = torch.randn(2, 3, 4, 4, generator=generator())
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    assert loss(image, image) == 0 and loss(image + 1, image) > 0
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_perceptual_weights_must_match_the_stages():
+    image = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(ValueError):
+        PerceptualLoss(Stages(), weights=(1.0,))(image, image)

@@ -1,0 +1,556 @@
+"""The three trainings on a handful of small images, and the parts that they share."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+import ssc.training.classifier
+import ssc.training.irn
+import ssc.training.segmentation
+from ssc import archive
+from ssc.archive import Archive
+from ssc.config import complete, load_schema
+from ssc.data.index import Index, Row, read_index, write_index
+from ssc.data.loader import TrainingLoader
+from ssc.data.transforms import normalise, read_image
+from ssc.errors import InputError
+from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet, backbone
+from ssc.training import common
+from ssc.training.classifier import start_from, to_normalised, train_classifier
+from ssc.training.common import Checkpoint, History, autocast, select_device, set_poly_lr
+from ssc.training.irn import train_irn
+from ssc.training.segmentation import masked_cross_entropy, train_segmentation
+from ssc.weights import load_part, read_header, save_weights
+
+SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")
+CLASSES = ["red", "green"]
+TRAININGS = ["classifier", "irn", "segmentation"]
+SMALL = {
+    "dataset": {"name": "tiny", "kind": "folder"},
+    "classifier": {
+        "backbone": "tiny", "weights": "none", "output_stride": 8, "epochs": 3, "batch_size": 2, "lr": 0.02,
+        "head_lr": 0.02, "momentum": 0.9, "stop_gradient_after": 0, "resize_long": [32, 48], "crop": 32,
+        "cdr": {"network": "tiny", "weights": "none", "width": 16},
+        "asm": {"erosion": 2, "start_epoch": 1},
+    },
+    "irn": {
+        "backbone": "tiny", "weights": "none", "output_stride": 8, "epochs": 3, "batch_size": 2, "crop": 32,
+        "radius": 3,
+    },
+    "segmentation": {
+        "backbone": "tiny", "weights": "none", "output_stride": 8, "epochs": 3, "batch_size": 2, "crop": 32,
+        "rates": [1, 2], "scales": [0.75, 1.0],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These images are so small that threads would only wait for each other; trainings set torch's global switches."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+def make_data(folder, *, count, noise):
+    """Images with a red or green rectangle on grey; superpixels, confident labels and confidence in two shards."""
+    rng = np.random.default_rng(0)
+    rows, regions, labels, confidence = [], [], [], []
+    for number in range(count):
+        height, width = (int(side) for side in rng.integers(32, 49, 2))
+        label = np.zeros((height, width), int)
+        label[4:24, 6:28] = 1 + number % 2
+        colours = np.array([[128, 128, 128], [220, 30, 30], [30, 220, 30]])
+        image = np.clip(colours[label] + noise * rng.normal(size=(height, width, 3)), 0, 255).astype(np.uint8)
+        path = folder / f"{number}.png"
+        Image.fromarray(image).save(path)
+        rows.append(Row(str(number), "train", str(path), "", (1 + number % 2,)))
+        regions.append(np.arange(height)[:, None] // 8 * 8 + np.arange(width) // 8)
+        confidence.append((rng.random((height, width)) < 0.8).astype(int))
+        label[:2] = 255
+        labels.append(label)
+    write_index(folder / "index.tsv", Index(CLASSES, rows))
+    shards = {}
+    for name, maps in (("superpixels", regions), ("labels", labels), ("confidence", confidence)):
+        shards[name] = [folder / f"{name}-{part}.zip" for part in (0, 1)]
+        for part, path in enumerate(shards[name]):
+            with archive.write(path) as writer:
+                for row, values in list(zip(rows, maps, strict=True))[part::2]:
+                    writer.add_labels(row.id, values)
+    return SimpleNamespace(index=folder / "index.tsv", **shards)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"), count=6, noise=60)
+
+
+def merged(base, changes):
+    result = dict(base)
+    for key, value in changes.items():
+        result[key] = merged(base[key], value) if isinstance(value, dict) else value
+    return result
+
+
+def settings_of(kind, **changes):
+    return complete(merged(SMALL, {kind: changes}), SCHEMA)[kind]
+
+
+def train(kind, data, output, *, seed=0, workers=0, initial=None, **changes):
+    """Run one training; the bytes of its weights and the points of its history."""
+    inputs = {
+        "classifier": {"superpixels": data.superpixels, "loss_weights": None},
+        "irn": {"labels": data.labels},
+        "segmentation": {"pseudo_labels": data.labels, "confidence": data.confidence},
+    }[kind]
+    function = {"classifier": train_classifier, "irn": train_irn, "segmentation": train_segmentation}[kind]
+    history = output.with_suffix(".json")
+    function(
+        index=data.index, output=output, history=history, settings=settings_of(kind, **changes), seed=seed,
+        device="cpu", workers=workers, initial=initial, **inputs,
+    )  # fmt: skip
+    return output.read_bytes(), json.loads(history.read_text())["points"]
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """What each uninterrupted training gives."""
+    folder = tmp_path_factory.mktemp("trained")
+    results = {kind: train(kind, data, folder / f"{kind}.safetensors") for kind in TRAININGS}
+    return SimpleNamespace(folder=folder, **results)
+
+
+class Killed(Exception):
+    """Stands for the end of a job's time."""
+
+
+def stop_at(monkeypatch, kind, last):
+    """Let `kind` die before step `last` (None: never); returns the list in which its steps are noted."""
+    module, steps = getattr(ssc.training, kind), []
+
+    def set_rate(optimizer, step, total, **options):
+        if step == last:
+            raise Killed
+        steps.append(step)
+        set_poly_lr(optimizer, step, total, **options)
+
+    monkeypatch.setattr(module, "set_poly_lr", set_rate)
+    return steps
+
+
+# Whole trainings
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_equal_seeds_give_equal_bytes_and_workers_change_nothing(data, trained, tmp_path, kind):
+    weights, points = train(kind, data, tmp_path / "again.safetensors", workers=2)
+    assert (weights, points) == getattr(trained, kind)
+    assert train(kind, data, tmp_path / "other.safetensors", seed=1)[1] != points
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+@pytest.mark.parametrize("points", [200, 4])
+def test_a_resumed_training_ends_as_an_uninterrupted_one(data, trained, tmp_path, monkeypatch, kind, points):
+    """Nine steps in three epochs; with 4 points of two steps each, a checkpoint falls within a stretch."""
+    monkeypatch.setattr(common, "_HISTORY_POINTS", points)
+    expected = getattr(trained, kind)
+    output = tmp_path / f"{kind}.safetensors"
+    if points == 4:
+        expected = train(kind, data, output)
+        output.unlink()
+    stop_at(monkeypatch, kind, 5)
+    with pytest.raises(Killed):
+        train(kind, data, output)
+    assert not output.exists() and Path(f"{output}.checkpoint").exists()
+    steps = stop_at(monkeypatch, kind, None)
+    torch.manual_seed(99)
+    assert train(kind, data, output) == expected
+    assert sorted(set(steps)) == [3, 4, 5, 6, 7, 8]
+    assert [step["step"] for step in expected[1]] == (list(range(1, 10)) if points == 200 else [2, 4, 6, 8])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{kind}.json", f"{kind}.safetensors"]
+
+
+def test_a_training_killed_after_its_last_epoch_only_writes(data, trained, tmp_path, monkeypatch):
+    def die(*args, **options):
+        raise Killed
+
+    output = tmp_path / "irn.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(ssc.training.irn, "save_weights", die)
+        with pytest.raises(Killed):
+            train("irn", data, output)
+    steps = stop_at(monkeypatch, "irn", None)
+    assert train("irn", data, output) == trained.irn
+    assert steps == []
+
+
+def changed_labels(data, folder):
+    paths = [folder / path.name for path in data.labels]
+    for old, new in zip(data.labels, paths, strict=True):
+        with archive.write(new) as writer:
+            for image_id in Archive(old).ids():
+                writer.add_labels(image_id, np.roll(Archive(old).labels(image_id), 5, axis=1))
+    return SimpleNamespace(**{**vars(data), "labels": paths})
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "labels", "initial", "truncated", "garbage"])
+def test_a_checkpoint_of_another_run_or_a_torn_one_is_set_aside(data, tmp_path, monkeypatch, change, caplog):
+    output, seed, options, initial = tmp_path / "irn.safetensors", 0, {}, None
+    with monkeypatch.context() as patch:
+        stop_at(patch, "irn", 5)
+        with pytest.raises(Killed):
+            train("irn", data, output)
+    checkpoint = Path(f"{output}.checkpoint")
+    content = checkpoint.read_bytes()
+    match change:
+        case "settings":
+            options = {"lr": 0.05}
+        case "seed":
+            seed = 1
+        case "labels":
+            data = changed_labels(data, tmp_path)
+        case "initial":
+            initial = tmp_path / "tiny.safetensors"
+            save_file(backbone("tiny").state_dict(), initial)
+        case "truncated":
+            checkpoint.write_bytes(content[: len(content) // 2])
+        case "garbage":
+            checkpoint.write_bytes(b"not a checkpoint")
+    steps = stop_at(monkeypatch, "irn", None)
+    result = train("irn", data, output, seed=seed, initial=initial, **options)
+    assert steps == list(range(9))
+    assert "set aside" in caplog.text
+    assert not checkpoint.exists() and (tmp_path / "irn.safetensors.unused").exists()
+    assert result == train("irn", data, tmp_path / "fresh.safetensors", seed=seed, initial=initial, **options)
+
+
+def test_what_each_training_writes(trained):
+    header = read_header(trained.folder / "classifier.safetensors")
+    assert header["facts"]["classes"] == CLASSES and header["facts"]["settings"]["cdr"]["width"] == 16
+    model = load_part(trained.folder / "classifier.safetensors", "classifier", CAMClassifier)
+    decoder = load_part(trained.folder / "classifier.safetensors", "reconstruction", ReconstructionNet)
+    image = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    assert decoder(model(image)[1]).shape == image.shape
+    assert load_part(trained.folder / "irn.safetensors", "irn", IRN)(image)[1].shape == (1, 2, 8, 10)
+    assert load_part(trained.folder / "segmentation.safetensors", "segmentation", DeepLabV2)(image).shape == (1, 3, 4, 5)
+
+
+def test_losses_start_at_their_epochs(trained, data, tmp_path):
+    names = [set(point) - {"step"} for point in trained.classifier[1]]
+    both = {"classification", "reconstruction"}
+    assert names == [both] * 3 + [both | {"alignment"}] * 6
+    _, points = train("classifier", data, tmp_path / "x.safetensors", cdr={"start_epoch": 2}, asm={"start_epoch": 1})
+    names = [set(point) - {"step"} for point in points]
+    assert names == [{"classification"}] * 3 + [{"classification", "alignment"}] * 3 + [both | {"alignment"}] * 3
+
+
+def first_losses(data, path, **changes):
+    changes = merged({"epochs": 1, "cdr": {}, "asm": {"start_epoch": 0}}, changes)
+    return train("classifier", data, path, **changes)[1][0]
+
+
+def test_weights_of_the_objective(data, tmp_path):
+    one = first_losses(data, tmp_path / "one.safetensors")
+    other = first_losses(data, tmp_path / "other.safetensors", cdr={"alpha": 0.25}, asm={"beta": 3.0})
+    assert other["classification"] == pytest.approx(one["classification"], rel=1e-6)
+    assert other["reconstruction"] == pytest.approx(0.25 * one["reconstruction"], rel=1e-6)
+    assert other["alignment"] == pytest.approx(3 * one["alignment"], rel=1e-6)
+    without = first_losses(data, tmp_path / "no.safetensors", cdr={"enabled": False}, asm={"enabled": False})
+    assert set(without) == {"step", "classification"}
+    assert without["classification"] == pytest.approx(one["classification"], rel=1e-6)
+    assert list(read_header(tmp_path / "no.safetensors")["parts"]) == ["classifier"]
+
+
+def test_reconstruction_losses_and_sources(data, tmp_path):
+    found = {}
+    for loss in ("perceptual", "l1", "l2"):
+        for source in ("last", "early"):
+            path = tmp_path / f"{loss}-{source}.safetensors"
+            found[loss, source] = first_losses(data, path, cdr={"loss": loss, "source": source})["reconstruction"]
+            decoder = load_part(path, "reconstruction", ReconstructionNet)
+            assert decoder.head.conv.in_channels == (48 if source == "early" else 2)
+    assert len(set(found.values())) == 6
+    # Images and reconstructions of ImageNet-normalised colours differ by about 1 before any training.
+    assert all(0.1 < value < 10 for value in found.values())
+
+
+def test_classification_loss_falls(tmp_path):
+    easy = make_data(tmp_path, count=4, noise=0)
+    options = {"epochs": 20, "batch_size": 4, "lr": 0.05, "head_lr": 0.05}
+    points = train("classifier", easy, tmp_path / "classifier.safetensors", **options)[1]
+    values = [point["classification"] for point in points]
+    assert len(values) == 20 and np.mean(values[-3:]) < 0.3 * values[0]
+    points = train("segmentation", easy, tmp_path / "segmentation.safetensors", epochs=20, batch_size=4, lr=0.05)[1]
+    values = [point["cross_entropy"] for point in points]
+    assert len(values) == 20 and np.mean(values[-3:]) < 0.8 * values[0]
+
+
+def test_a_diverging_training_says_so(data, tmp_path):
+    with pytest.raises(InputError, match="diverged at step [0-9].*lower the learning rate"):
+        train("classifier", data, tmp_path / "x.safetensors", lr=1e30, head_lr=1e30)
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_mean_displacement_is_that_of_the_training_set(data, trained):
+    model = load_part(trained.folder / "irn.safetensors", "irn", IRN)
+    settings = settings_of("irn")
+    sample = ssc.training.irn.Sampler(archive=Archive(*data.labels), scale=settings["scale"], crop=settings["crop"])
+    loader = TrainingLoader(read_index(data.index).split("train"), sample, batch_size=2, seed=0)
+    fields = [model.train()(image)[1].detach() for image, _ in loader.epoch(0)]
+    expected = torch.cat(fields).double().mean(dim=(0, 2, 3))
+    assert expected.abs().min() > 1e-6
+    torch.testing.assert_close(model.displacement_mean.double(), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_irn_leaves_its_backbone_alone(data, tmp_path):
+    torch.manual_seed(5)
+    body = backbone("tiny")
+    save_file(body.state_dict(), tmp_path / "tiny.safetensors")
+    train("irn", data, tmp_path / "irn.safetensors", initial=tmp_path / "tiny.safetensors", epochs=1)
+    own = load_part(tmp_path / "irn.safetensors", "irn", IRN).backbone.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in body.state_dict().items())
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_segmentation_freezes_batch_norms_if_asked(data, tmp_path, freeze):
+    train("segmentation", data, tmp_path / "x.safetensors", freeze_norm=freeze, epochs=1)
+    model = load_part(tmp_path / "x.safetensors", "segmentation", DeepLabV2)
+    assert torch.equal(model.backbone.bn1.running_mean, torch.zeros(16)) == freeze
+
+
+# Where the classifier starts from
+
+
+def saved_classifier(path, name="tiny"):
+    torch.manual_seed(7)
+    options = {"num_classes": 2, "backbone": name, "output_stride": 16}
+    model = CAMClassifier(**options)
+    save_weights(path, {"classifier": (model, options)}, classes=CLASSES)
+    return model
+
+
+def loaded(model, other):
+    """Which of backbone and head of `model` are those of `other`."""
+    pairs = ((getattr(model, part).state_dict(), getattr(other, part).state_dict()) for part in ("backbone", "classifier"))
+    return tuple(all(torch.equal(own[key], theirs[key]) for key in own) for own, theirs in pairs)
+
+
+@pytest.mark.parametrize(("classes", "parts"), [(CLASSES, (True, True)), (["red", "blue"], (True, False))])
+def test_a_classifier_of_the_same_classes_is_taken_whole(tmp_path, classes, parts):
+    source = saved_classifier(tmp_path / "x.safetensors")
+    model = CAMClassifier(2, "tiny", output_stride=8)
+    start_from(model, tmp_path / "x.safetensors", classes)
+    assert loaded(model, source) == parts
+
+
+def test_backbone_weights_of_others_and_none(tmp_path):
+    source = CAMClassifier(2, "tiny")
+    save_file(source.backbone.state_dict(), tmp_path / "tiny.safetensors")
+    model = CAMClassifier(2, "tiny")
+    start_from(model, None, CLASSES)
+    assert loaded(model, source) == (False, False)
+    start_from(model, tmp_path / "tiny.safetensors", CLASSES)
+    assert loaded(model, source) == (True, False)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    saved_classifier(tmp_path / "x.safetensors", "resnet18")
+    with pytest.raises(InputError, match="x.safetensors"):
+        start_from(CAMClassifier(2, "tiny"), tmp_path / "x.safetensors", CLASSES)
+    with pytest.raises(InputError, match=r"absent.safetensors does not exist"):
+        start_from(CAMClassifier(2, "tiny"), tmp_path / "absent.safetensors", CLASSES)
+
+
+# Samples
+
+
+def draw(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_classifier_samples(data):
+    rows = read_index(data.index).split("train")
+    archive_of_regions = Archive(*data.superpixels)
+    sample = ssc.training.classifier.Sampler(archive=archive_of_regions, num_classes=2, resize_long=(24, 40), crop=48)
+    long_sides = set()
+    for seed in range(30):
+        row = rows[seed % 6]
+        image, labels, regions = sample(row, draw(seed))
+        assert (image.shape, image.dtype, regions.shape) == ((3, 48, 48), torch.float32, (48, 48))
+        assert labels.tolist() == [float(k in row.labels) for k in (1, 2)]
+        outside = regions == archive_of_regions.labels(row.id).max() + 1
+        assert outside.any() and not image[:, outside].any()
+        assert (image[:, ~outside] != 0).float().mean() > 0.99
+        inside = (~outside).nonzero()
+        long_sides.add(int((inside.amax(0) - inside.amin(0) + 1).max()))
+    assert min(long_sides) < 28 and max(long_sides) > 36 and long_sides <= set(range(24, 41))
+    plain = ssc.training.classifier.Sampler(archive=None, num_classes=2, resize_long=(24, 40), crop=48)
+    assert torch.equal(plain(rows[0], draw())[0], sample(rows[0], draw())[0])
+
+
+def test_a_photo_without_labels_has_none(data):
+    row = read_index(data.index).split("train")[0]
+    sample = ssc.training.classifier.Sampler(archive=None, num_classes=2, resize_long=(32, 32), crop=32)
+    assert sample(Row("x", "train", row.image, "", ()), draw())[1].tolist() == [0, 0]
+
+
+def test_irn_samples_have_labels_at_stride_four(data):
+    row = read_index(data.index).split("train")[0]
+    labels = Archive(*data.labels)
+    image, target = ssc.training.irn.Sampler(archive=labels, scale=(1.0, 1.0), crop=64)(row, draw())
+    assert image.shape == (3, 64, 64) and target.shape == (16, 16) and target.dtype == torch.int64
+    full = ssc.training.segmentation.Sampler(labels=labels, confidence=None, scales=[1.0], crop=64)
+    # The same generator draws the same window once the scale is drawn.
+    rng = draw()
+    rng.uniform()
+    augmented = ssc.training.irn.augment(
+        read_image(row.image), [labels.labels(row.id)], scale=1.0, fills=[255], crop=64, rng=rng
+    )
+    assert torch.equal(target, augmented[1][0][::4, ::4])
+    assert (target[(augmented[0] == 0).all(dim=0)[::4, ::4]] == 255).all()
+    assert set(full(row, draw())[1].unique().tolist()) == {0, 1, 255}
+
+
+def test_unconfident_pixels_are_ignored(data):
+    row = read_index(data.index).split("train")[1]
+    labels, confidence = Archive(*data.labels), Archive(*data.confidence)
+    options = {"labels": labels, "scales": [1.0], "crop": 48}
+    image, target = ssc.training.segmentation.Sampler(confidence=None, **options)(row, draw())
+    same, masked = ssc.training.segmentation.Sampler(confidence=confidence, **options)(row, draw())
+    assert torch.equal(image, same)
+    kept = masked != 255
+    assert torch.equal(masked[kept], target[kept])
+    expected = ((labels.labels(row.id) != 255) & (confidence.labels(row.id) == 1)).sum()
+    assert kept.sum() == expected < (target != 255).sum()
+
+
+# Parts of the losses
+
+
+def test_reconstructions_are_compared_in_the_range_of_the_image():
+    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    reconstruction = torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None].float()
+    torch.testing.assert_close(to_normalised(reconstruction)[0], normalise(image))
+
+
+def test_masked_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    target[:, :2] = 255
+    losses = [
+        np.log(np.exp(logits[b, :, y, x].numpy()).sum()) - logits[b, target[b, y, x], y, x].item()
+        for b, y, x in (target != 255).nonzero().tolist()
+    ]
+    assert masked_cross_entropy(logits, target).item() == pytest.approx(np.mean(losses), rel=1e-12)
+    logits.requires_grad_()
+    nothing = masked_cross_entropy(logits, torch.full_like(target, 255))
+    nothing.backward()
+    assert nothing.item() == 0 and not logits.grad.any()
+
+
+# What the trainings share
+
+
+def test_poly_schedule():
+    optimizer = torch.optim.SGD(
+        [{"params": [torch.zeros(1)], "lr": 0.1}, {"params": [torch.zeros(1)], "lr": 1.0}], momentum=0.9
+    )
+    rates = []
+    for step in range(8):
+        set_poly_lr(optimizer, step, 8)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+    np.testing.assert_allclose(rates, [[0.1 * (1 - k / 8) ** 0.9, (1 - k / 8) ** 0.9] for k in range(8)], rtol=1e-12)
+    set_poly_lr(optimizer, 4, 8, power=2.0)
+    assert optimizer.param_groups[1]["lr"] == 0.25
+    set_poly_lr(optimizer, 7, 8, floor=0.05)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, pytest.approx((1 / 8) ** 0.9)]
+
+
+def test_history_takes_means_over_equal_stretches(tmp_path):
+    history = History(1000)
+    for step in range(12):
+        losses = {"a": torch.tensor(float(step))}
+        if step >= 7:
+            losses["b"] = torch.tensor(2.0 * step)
+        history.add(step, losses)
+    history.write(tmp_path / "losses.json")
+    # 200 points of five steps; a loss that begins within a stretch is averaged over the steps that have it.
+    assert json.loads((tmp_path / "losses.json").read_text()) == {
+        "points": [{"step": 5, "a": 2.0}, {"step": 10, "a": 7.0, "b": 16.0}]
+    }
+
+
+@pytest.mark.parametrize("total", [1, 7, 200, 399, 5000, 123_457])
+def test_history_has_about_200_points_whatever_the_length(total):
+    history = History(total)
+    for step in range(total):
+        history.add(step, {"a": 0.0})
+    assert min(total, 200) <= len(history.points) < 400
+    assert history.points[0]["step"] == max(1, total // 200)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_history_stops_a_diverging_training(value):
+    history = History(10)
+    history.add(0, {"a": torch.tensor(1.0)})
+    with pytest.raises(InputError, match="diverged at step 1 .*lower the learning rate"):
+        history.add(1, {"a": torch.tensor(1.0), "b": torch.tensor(value)})
+
+
+def noisy_training(path, epochs, *, identity):
+    """A training with random numbers of its own (dropout), an adaptive optimiser, and epochs of three steps."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    history = History(100)
+    checkpoint = Checkpoint(
+        path, identity=identity, inputs=[None], modules=[model], optimizers=[optimizer], history=history
+    )
+    first = checkpoint.resume()
+    for epoch in range(first, epochs):
+        for step in range(3 * epoch, 3 * epoch + 3):
+            set_poly_lr(optimizer, step, 100)
+            optimizer.zero_grad()
+            loss = model(torch.ones(2, 4)).square().mean()
+            loss.backward()
+            optimizer.step()
+            history.add(step, {"a": loss})
+        checkpoint.save(epoch + 1)
+    return first, history.points, model.state_dict()
+
+
+def test_a_checkpoint_restores_dropout_and_adam(tmp_path):
+    whole = noisy_training(tmp_path / "whole", 4, identity={"lr": [0.1, None]})
+    noisy_training(tmp_path / "parts", 2, identity={"lr": [0.1, None]})
+    parts = noisy_training(tmp_path / "parts", 4, identity={"lr": [0.1, None]})
+    assert (whole[0], parts[0]) == (0, 2)
+    assert parts[1] == whole[1] and all(torch.equal(value, parts[2][key]) for key, value in whole[2].items())
+    assert noisy_training(tmp_path / "parts", 4, identity={"lr": [0.2, None]})[0] == 0
+
+
+def test_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert select_device("auto") == select_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(InputError, match="no CUDA device; set device: auto or cpu"):
+            select_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (select_device("auto").type, select_device("cuda:1").index) == ("cuda", 1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("auto", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_on_the_cpu(precision, dtype):
+    with autocast(torch.device("cpu"), precision):
+        assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype

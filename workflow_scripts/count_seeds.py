@@ -1,0 +1,13 @@
+from ssc.cams import count_seeds
+
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    count_seeds(
+        index=snakemake.input.index,
+        shard=snakemake.wildcards.shard,
+        cams=snakemake.input.cams,
+        masks=snakemake.input.masks,
+        output=snakemake.output[0],
+        settings=snakemake.params.settings,
+    )

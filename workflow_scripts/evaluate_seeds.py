@@ -1,0 +1,11 @@
+from ssc.cams import summarise_seeds
+
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    summarise_seeds(
+        index=snakemake.input.index,
+        shards=snakemake.input.shards,
+        output=snakemake.output[0],
+        settings=snakemake.params.settings,
+    )

@@ -1,0 +1,13 @@
+from ssc.pseudo_labels import write_irn_labels
+
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    write_irn_labels(
+        index=snakemake.input.index,
+        shard=snakemake.wildcards.shard,
+        cams=snakemake.input.cams,
+        output=snakemake.output[0],
+        settings=snakemake.params.settings,
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,11 @@
+from ssc.data.index import read_index
+from ssc.data.masks import write_masks
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    index = read_index(snakemake.input.index)
+    write_masks(
+        index.shard(snakemake.wildcards.split, snakemake.wildcards.shard),
+        index.num_classes,
+        snakemake.output[0],
+    )

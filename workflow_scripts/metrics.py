@@ -1,0 +1,11 @@
+from ssc.progress import logged
+from ssc.report import write_metrics
+
+with logged(snakemake.log[0]):
+    write_metrics(
+        metrics=[snakemake.input.seeds, snakemake.input.pseudo_labels, snakemake.input.segmentation],
+        classes=snakemake.input.classes,
+        benchmarks=snakemake.params.benchmarks,
+        table=snakemake.output.table,
+        text=snakemake.output.text,
+    )

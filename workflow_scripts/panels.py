@@ -1,0 +1,27 @@
+from ssc.panels import write_panels, write_val_panels
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    write_panels(
+        index=snakemake.input.index,
+        superpixels=snakemake.input.superpixels,
+        cams=snakemake.input.cams,
+        classifier=snakemake.input.classifier,
+        irn=snakemake.input.irn,
+        pseudo_labels=snakemake.input.pseudo_labels,
+        segmentation=snakemake.input.segmentation,
+        masks=snakemake.input.masks,
+        output=snakemake.output.panels,
+        panels=snakemake.params.panels,
+        prediction=snakemake.params.prediction,
+        edge_scale=snakemake.params.edge_scale,
+        device=snakemake.config["device"],
+    )
+    write_val_panels(
+        index=snakemake.input.index,
+        split=snakemake.params.prediction["split"],
+        predictions=snakemake.input.predictions,
+        masks=snakemake.input.prediction_masks,
+        output=snakemake.output.predictions,
+        panels=snakemake.params.panels,
+    )

@@ -1,0 +1,12 @@
+from ssc.superpixels import write_superpixels
+
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    write_superpixels(
+        index=snakemake.input.index,
+        shard=snakemake.wildcards.shard,
+        output=snakemake.output[0],
+        settings=snakemake.params.settings,
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,17 @@
+from ssc.progress import logged
+from ssc.training.classifier import train_classifier
+
+with logged(snakemake.log[0]):
+    train_classifier(
+        index=snakemake.input.index,
+        superpixels=[],
+        initial=None,
+        loss_weights=None,
+        output=snakemake.output.weights,
+        history=snakemake.output.history,
+        settings=snakemake.params.settings,
+        seed=int(snakemake.wildcards.seed),
+        device=snakemake.config["device"],
+        precision=snakemake.params.precision,
+        workers=snakemake.config["workers"],
+    )
