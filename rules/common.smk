@@ -110,6 +110,14 @@ def prediction_masks(wildcards):
     return expand(f"{RESULTS}/masks/{{split}}/{{shard}}.zip", split=split, shard=SHARDS)
 
 
+def index_settings():
+    """The data set as the index sees it: the demo's generated scenes are a folder like a user's own."""
+    data = config["dataset"]
+    if data["kind"] == "demo":
+        return {"kind": "folder", "root": f"{RESULTS}/data", "masks": "masks"}
+    return data
+
+
 def data_files():
     """Files of the data set that decide on the index; none that is missing, so that the index can say what is."""
     data = config["dataset"]

@@ -39,7 +39,7 @@ rule index:
         mem_mb=8000,
         runtime=30,
     params:
-        dataset=config["dataset"],
+        dataset=index_settings(),
         needed=config["prediction"]["split"],
         source=source_digest("ssc.data.build"),
     script:

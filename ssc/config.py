@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from ssc.errors import InputError
 from ssc.models.names import OUTPUT_STRIDES
 
-_COMMON = (
+# What all experiments of a data set share.
+_SHARED = {
     "dataset",
     "experiment",
     "experiments",
@@ -21,7 +22,7 @@ _COMMON = (
     "workers",
     "superpixels",
     "warm_start",
-)
+}
 
 
 def load_schema(path: str | Path) -> dict:
@@ -65,18 +66,7 @@ def resolve(config: dict, schema: dict, experiment: str) -> dict:
             f"Experiment {name!r} is not declared under experiments; known: {', '.join(config['experiments'])}."
         )
     own = config["experiments"][name]
-    shared = {
-        "dataset",
-        "experiment",
-        "experiments",
-        "shards",
-        "device",
-        "precision",
-        "workers",
-        "superpixels",
-        "warm_start",
-    }
-    if clash := sorted(shared & set(own)):
+    if clash := sorted(_SHARED & set(own)):
         raise InputError(f"experiments.{name}.{clash[0]} is common to all experiments; set it outside of them.")
     merged = _check(_merge(config, own), schema, where=f"experiments.{name}.")
     if seed is not None:
@@ -91,8 +81,7 @@ def split_seed(experiment: str) -> tuple[str, int | None]:
 
 
 def _check(config: dict, schema: dict, where: str = "") -> dict:
-    config = copy.deepcopy(config)
-    _fill(config, schema)
+    config = _fill(config, schema)
     for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))):
         raise InputError(_sentence(error, where))
     _check_networks(config, where)
@@ -108,16 +97,10 @@ def _check_networks(config: dict, where: str) -> None:
         if stride not in OUTPUT_STRIDES[name]:
             allowed = ", ".join(map(str, OUTPUT_STRIDES[name]))
             raise InputError(f"{where}{section}.output_stride: {name} has {allowed}, not {stride}.")
-        if config[section]["weights"] == "warm_start" and name != config["classifier"]["backbone"]:
-            raise InputError(
-                f"{where}{section}.weights: a warm start trains the classifier's backbone "
-                f"({config['classifier']['backbone']}), not {name}; name other weights or the same backbone."
-            )
-        for key in ("weights",):
-            if config[section][key] == "imagenet" and name == "tiny":
-                raise InputError(
-                    f"{where}{section}.weights: there are no ImageNet weights for tiny; use warm_start or none."
-                )
+        _check_weights(config, f"{where}{section}", config[section]["weights"], name)
+    cdr = config["classifier"]["cdr"]
+    if cdr["enabled"] and cdr["loss"] == "perceptual":
+        _check_weights(config, f"{where}classifier.cdr", cdr["weights"], cdr["network"])
     crop, stride = config["classifier"]["crop"], config["classifier"]["output_stride"]
     if crop % stride:
         raise InputError(f"{where}classifier.crop: {crop} is no multiple of the output stride {stride}.")
@@ -126,12 +109,26 @@ def _check_networks(config: dict, where: str) -> None:
         raise InputError(f"{where}classifier.resize_long: {low} is above {high}; write the smaller length first.")
 
 
-def _fill(config: dict, schema: dict) -> None:
+def _check_weights(config: dict, place: str, weights: str, network: str) -> None:
+    own = config["classifier"]["backbone"]
+    if weights == "warm_start" and network != own:
+        raise InputError(
+            f"{place}.weights: a warm start trains the classifier's backbone ({own}), not {network}; "
+            "name other weights or the same network."
+        )
+    if weights == "imagenet" and network == "tiny":
+        raise InputError(f"{place}.weights: there are no ImageNet weights for tiny; use warm_start or none.")
+
+
+def _fill(config: dict, schema: dict) -> dict:
+    # New dictionaries key by key: sections that share one through a YAML alias must not get each other's defaults.
+    filled = {key: copy.deepcopy(value) for key, value in config.items()}
     for key, rule in schema.get("properties", {}).items():
-        if "default" in rule:
-            config.setdefault(key, copy.deepcopy(rule["default"]))
-        if isinstance(config.get(key), dict):
-            _fill(config[key], rule)
+        if "default" in rule and key not in filled:
+            filled[key] = copy.deepcopy(rule["default"])
+        if isinstance(filled.get(key), dict):
+            filled[key] = _fill(filled[key], rule)
+    return filled
 
 
 def _merge(base: dict, own: dict) -> dict:
@@ -143,7 +140,7 @@ def _merge(base: dict, own: dict) -> dict:
 
 
 def _sentence(error, where: str) -> str:
-    place = where + ".".join(map(str, error.absolute_path))
+    place = (where + ".".join(map(str, error.absolute_path))).rstrip(".")
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         unknown = next(key for key in error.instance if key not in known)

@@ -31,7 +31,7 @@ _IGNORE_COLOUR = (211, 211, 211)
 _LINE_COLOUR = (255, 235, 59)
 
 _TILE = (144, 216)  # height and width, in pixels, that a photo is fitted into
-_GAP, _MARGIN = 6, 14
+_GAP, _MARGIN = 6, 14  # pixels
 _HEADING, _CAPTION = 16, 13  # font sizes
 _TEXT_COLOUR = (34, 34, 34)
 
@@ -83,6 +83,7 @@ def write_panels(
     output: str | Path,
     panels: int,
     prediction: dict,
+    edge_scale: float = 1.0,
     device: str = "auto",
 ) -> None:
     """Write one sheet of training images, from photo to prediction: one image per row, one stage per column.
@@ -99,6 +100,7 @@ def write_panels(
         output: PNG file.
         panels: number of images; all images if there are fewer.
         prediction: the `prediction` section of the config.
+        edge_scale: factor of the photo's size at which class boundaries are found.
         device: see the config.
 
     Raises:
@@ -118,7 +120,7 @@ def write_panels(
     columns["CAM"] = lambda row, image, size: resize_image(_heat(image, read_cams(activations, row.id)[1]), size)
     if "reconstruction" in read_header(classifier)["parts"]:
         columns["reconstruction"] = _reconstruction_column(classifier, device)
-    columns["IRN edges"] = lambda row, image, size: resize_image(_grey(edge_map(edges, image)), size)
+    columns["IRN edges"] = lambda row, image, size: resize_image(_grey(edge_map(edges, image, scale=edge_scale)), size)
     columns["pseudo-label"] = _labels_column(Archive(*pseudo_labels))
     columns["prediction"] = lambda row, image, size: colourise(
         resize_labels(predict_labels(network, image, prediction), size)
@@ -135,7 +137,9 @@ def write_val_panels(
     output: str | Path,
     panels: int,
 ) -> None:
-    """Write one sheet of the predicted split: image, ground truth (left out without masks), prediction, overlay.
+    """Write one sheet of a split: image, ground truth (left out without masks), prediction, overlay.
+
+    A split without images gives the headings alone.
 
     Args:
         index, split: the images, sampled as in `write_panels`.

@@ -73,7 +73,7 @@ def load_part(path: str | Path, name: str, kind: type[Model], *, device: torch.d
         found = ", ".join(f"{key} ({part['model']})" for key, part in parts.items())
         raise InputError(f"{path} holds no {name} ({kind.__name__}) but {found}; name the right weight file.")
     model = kind(**parts[name]["options"])
-    _load(model, _tensors(path), path, prefix=f"{name}.")
+    load_whole(model, path, name)
     # The layout that the convolution libraries run fastest in, on CPUs by several times.
     return model.to(device, memory_format=torch.channels_last).eval()
 

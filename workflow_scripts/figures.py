@@ -5,8 +5,8 @@ from ssc.progress import logged
 with logged(snakemake.log[0]):
     plot_threshold_curve(snakemake.input.seeds, snakemake.output.seeds)
     stages = {
-        "seeds": snakemake.input.seeds,
-        "pseudo-labels": snakemake.input.pseudo_labels,
+        "seeds (train)": snakemake.input.seeds,
+        "pseudo-labels (train)": snakemake.input.pseudo_labels,
         "segmentation": snakemake.input.segmentation,
     }
     plot_class_iou(stages, read_classes(snakemake.input.classes), snakemake.output.class_iou)

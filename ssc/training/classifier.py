@@ -68,7 +68,7 @@ def train_classifier(
     }
     model = CAMClassifier(**options)
     start_from(model, initial, table.classes)
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model = model.to(device, memory_format=torch.channels_last).eval()
     optimizer = torch.optim.SGD(
         [
             {"params": model.backbone.parameters(), "lr": settings["lr"]},
@@ -78,14 +78,9 @@ def train_classifier(
         weight_decay=settings["weight_decay"],
     )
     modules, optimizers = [model], [optimizer]
-    decoder_options = {}
     if cdr["enabled"]:
         early = cdr["source"] == "early"
-        decoder_options = {
-            "num_classes": model.backbone.channels[3] if early else table.num_classes,
-            "width": cdr["width"],
-            "upsamplings": settings["output_stride"].bit_length() - 1,
-        }
+        decoder_options = _decoder_options(model, cdr, settings["crop"])
         decoder = ReconstructionNet(**decoder_options).to(device, memory_format=torch.channels_last)
         reconstruction_loss = _reconstruction_loss(cdr, loss_weights).to(device, memory_format=torch.channels_last)
         optimizers.append(torch.optim.Adam(decoder.parameters(), lr=cdr["lr"], betas=(0.5, 0.999)))
@@ -110,6 +105,7 @@ def train_classifier(
         history=losses_over_time,
     )
     first = checkpoint.resume()
+    model.train()
     log.info("Classifier: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
     for epoch in range(first, epochs):
         step = epoch * len(loader)
@@ -143,7 +139,7 @@ def train_classifier(
 
     parts = {"classifier": (model, options)}
     if cdr["enabled"]:
-        parts["reconstruction"] = (decoder, {**decoder_options})
+        parts["reconstruction"] = (decoder, decoder_options)
     losses_over_time.write(history)
     save_weights(output, parts, classes=table.classes, seed=seed, settings=settings)
     checkpoint.remove()
@@ -189,6 +185,18 @@ def to_normalised(reconstruction: torch.Tensor) -> torch.Tensor:
     mean = reconstruction.new_tensor(MEAN).view(3, 1, 1)
     std = reconstruction.new_tensor(STD).view(3, 1, 1)
     return ((reconstruction + 1) / 2 - mean) / std
+
+
+def _decoder_options(model: CAMClassifier, cdr: dict, crop: int) -> dict:
+    """Arguments of the reconstruction net that brings the chosen features back to the size of the window.
+
+    The model is in evaluation mode, so that the trial leaves no trace in batch norms.
+    """
+    with torch.no_grad():
+        third, features = model.stages(torch.zeros(1, 3, crop, crop, device=next(model.parameters()).device))
+    source = third if cdr["source"] == "early" else features
+    doublings = (crop // source.shape[-1]).bit_length() - 1
+    return {"num_classes": source.shape[1], "width": cdr["width"], "upsamplings": doublings}
 
 
 def _reconstruction_loss(cdr: dict, weights: str | Path | None) -> torch.nn.Module:

@@ -67,7 +67,7 @@ class History:
             InputError: a loss is not finite.
         """
         for name, value in losses.items():
-            self._pending.setdefault(name, []).append(float(value))
+            self._pending.setdefault(name, []).append(value.item())
         if (step + 1) % self._every == 0:
             point = {name: float(np.mean(values)) for name, values in self._pending.items()}
             if not np.isfinite(list(point.values())).all():

@@ -18,7 +18,7 @@ MASK_SIZES = {"a": (32, 48), "b": (29, 35)}
 
 @pytest.fixture(scope="module")
 def model() -> CAMClassifier:
-    torch.manual_seed(0)
+    torch.manual_seed(3)  # each class is both active and silent somewhere
     return CAMClassifier(CLASSES, "tiny", output_stride=8).eval()
 
 

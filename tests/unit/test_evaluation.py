@@ -114,9 +114,9 @@ def test_archives_of_other_images_are_refused(tiny_set, tmp_path):
 @pytest.mark.parametrize("write_own", [write_folder, write_zip])
 @pytest.mark.parametrize("write_masks", [write_folder, write_zip])
 @pytest.mark.parametrize("num_classes", [None, 6])
-def test_folders_and_archives_are_evaluated_alike(tmp_path, write_own, write_masks, num_classes):
-    predicted = random_maps(3, [0, 1, 4])
-    target = random_maps(4, [0, 2, 4, 255])
+@pytest.mark.parametrize(("own_ids", "mask_ids"), [([0, 1, 3], [0, 2, 4, 255]), ([0, 1, 4], [0, 2, 3, 255])])
+def test_folders_and_archives_are_evaluated_alike(tmp_path, write_own, write_masks, num_classes, own_ids, mask_ids):
+    predicted, target = random_maps(3, own_ids), random_maps(4, mask_ids)
     predicted["sub/d"], target["sub/d"] = predicted["b"], target["b"]
     predicted["without mask"] = np.full((2, 2), 77)
     result = evaluate_folders(

@@ -25,6 +25,15 @@ def test_atomic_shows_the_old_file_until_the_block_ends(tmp_path):
         assert names(path.parent) == ["file.txt"]
 
 
+def test_whoever_reads_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with path.open() as reader:
+        write_text(path, "new and longer")
+        assert reader.read() == "old"
+    assert path.read_text() == "new and longer"
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [None, "old"])
 def test_atomic_leaves_nothing_behind_on_an_exception(tmp_path, error, old):

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,9 @@ def test_order_and_draws_depend_on_seed_and_epoch_alone():
     # any later epoch can be asked for first, as after a resumed training, and again
     assert read(make(20, batch_size=4, seed=1), 1) == second
     assert read(loader, 0) == first
-    assert order(read(make(20, batch_size=4, seed=2), 0)) != order(first)
+    other = read(make(20, batch_size=4, seed=2), 0)
+    assert order(other) != order(first)
+    assert not {sample for batch in other for sample in batch} & {sample for batch in first for sample in batch}
 
 
 def test_a_draw_does_not_depend_on_the_batch_size():
@@ -62,6 +66,17 @@ def test_workers_change_nothing():
     alone, helped = make(11, batch_size=2, seed=7), make(11, batch_size=2, seed=7, workers=2)
     for epoch in (0, 1, 4):
         assert read(helped, epoch) == read(alone, epoch)
+
+
+def process(row: Row, rng: np.random.Generator) -> tuple[torch.Tensor]:
+    return (torch.tensor(os.getpid()),)
+
+
+def test_workers_start_once():
+    rows = [Row(id=str(k), split="train", image="", mask="", labels=()) for k in range(8)]
+    loader = TrainingLoader(rows, process, batch_size=1, seed=0, workers=2)
+    first, second = ({int(batch[0]) for batch in loader.epoch(epoch)} for epoch in range(2))
+    assert first == second and len(first) == 2 and os.getpid() not in first
 
 
 @pytest.mark.parametrize("workers", [0, 2])

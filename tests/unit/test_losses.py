@@ -15,7 +15,9 @@ from ssc.losses import PerceptualLoss, alignment_loss, erode, normalise_cam, reg
 from ssc.models.loss_networks import VGG19Features
 
 EPS = 1e-5
-masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.sampled_from([0, 1, 1, 1]))
+masks = arrays.arrays(
+    np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.sampled_from([0, 1, 1, 1])
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,7 +19,7 @@ from ssc.archive import Archive
 from ssc.config import complete, load_schema
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.loader import TrainingLoader
-from ssc.data.transforms import normalise, read_image
+from ssc.data.transforms import augment, normalise, read_image
 from ssc.errors import InputError
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet, backbone
 from ssc.training import common
@@ -240,8 +240,9 @@ def test_what_each_training_writes(trained):
     decoder = load_part(trained.folder / "classifier.safetensors", "reconstruction", ReconstructionNet)
     image = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     assert decoder(model(image)[1]).shape == image.shape
-    assert load_part(trained.folder / "irn.safetensors", "irn", IRN)(image)[1].shape == (1, 2, 8, 10)
-    assert load_part(trained.folder / "segmentation.safetensors", "segmentation", DeepLabV2)(image).shape == (1, 3, 4, 5)
+    irn = load_part(trained.folder / "irn.safetensors", "irn", IRN)
+    segmentation = load_part(trained.folder / "segmentation.safetensors", "segmentation", DeepLabV2)
+    assert irn(image)[1].shape == (1, 2, 8, 10) and segmentation(image).shape == (1, 3, 4, 5)
 
 
 def test_losses_start_at_their_epochs(trained, data, tmp_path):
@@ -283,19 +284,28 @@ def test_reconstruction_losses_and_sources(data, tmp_path):
     assert all(0.1 < value < 10 for value in found.values())
 
 
+@pytest.mark.parametrize(("source", "stride"), [("last", 32), ("early", 16)])
+def test_reconstructions_have_the_size_of_the_window(data, tmp_path, source, stride):
+    """The third stage of a ResNet of stride 32 lies at stride 16."""
+    options = {"backbone": "resnet18", "output_stride": 32, "crop": 64, "cdr": {"loss": "l1", "source": source}}
+    first_losses(data, tmp_path / "x.safetensors", batch_size=6, **options)
+    decoder = load_part(tmp_path / "x.safetensors", "reconstruction", ReconstructionNet)
+    assert 2 ** len(decoder.upsample) == stride
+
+
 def test_classification_loss_falls(tmp_path):
     easy = make_data(tmp_path, count=4, noise=0)
     options = {"epochs": 20, "batch_size": 4, "lr": 0.05, "head_lr": 0.05}
     points = train("classifier", easy, tmp_path / "classifier.safetensors", **options)[1]
     values = [point["classification"] for point in points]
-    assert len(values) == 20 and np.mean(values[-3:]) < 0.3 * values[0]
+    assert len(values) == 20 and np.mean(values[-3:]) < 0.6 * values[0]
     points = train("segmentation", easy, tmp_path / "segmentation.safetensors", epochs=20, batch_size=4, lr=0.05)[1]
     values = [point["cross_entropy"] for point in points]
     assert len(values) == 20 and np.mean(values[-3:]) < 0.8 * values[0]
 
 
 def test_a_diverging_training_says_so(data, tmp_path):
-    with pytest.raises(InputError, match="diverged at step [0-9].*lower the learning rate"):
+    with pytest.raises(InputError, match=r"diverged at step [0-9].*lower the learning rate"):
         train("classifier", data, tmp_path / "x.safetensors", lr=1e30, head_lr=1e30)
     assert not (tmp_path / "x.safetensors").exists()
 
@@ -340,8 +350,11 @@ def saved_classifier(path, name="tiny"):
 
 def loaded(model, other):
     """Which of backbone and head of `model` are those of `other`."""
-    pairs = ((getattr(model, part).state_dict(), getattr(other, part).state_dict()) for part in ("backbone", "classifier"))
-    return tuple(all(torch.equal(own[key], theirs[key]) for key in own) for own, theirs in pairs)
+    own, theirs = model.state_dict(), other.state_dict()
+    return tuple(
+        all(torch.equal(own[key], theirs[key]) for key in own if key.startswith(part))
+        for part in ("backbone.", "classifier.")
+    )
 
 
 @pytest.mark.parametrize(("classes", "parts"), [(CLASSES, (True, True)), (["red", "blue"], (True, False))])
@@ -364,9 +377,9 @@ def test_backbone_weights_of_others_and_none(tmp_path):
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     saved_classifier(tmp_path / "x.safetensors", "resnet18")
-    with pytest.raises(InputError, match="x.safetensors"):
+    with pytest.raises(InputError, match=r"x\.safetensors: tensor"):
         start_from(CAMClassifier(2, "tiny"), tmp_path / "x.safetensors", CLASSES)
-    with pytest.raises(InputError, match=r"absent.safetensors does not exist"):
+    with pytest.raises(InputError, match=r"absent\.safetensors does not exist"):
         start_from(CAMClassifier(2, "tiny"), tmp_path / "absent.safetensors", CLASSES)
 
 
@@ -408,16 +421,14 @@ def test_irn_samples_have_labels_at_stride_four(data):
     labels = Archive(*data.labels)
     image, target = ssc.training.irn.Sampler(archive=labels, scale=(1.0, 1.0), crop=64)(row, draw())
     assert image.shape == (3, 64, 64) and target.shape == (16, 16) and target.dtype == torch.int64
-    full = ssc.training.segmentation.Sampler(labels=labels, confidence=None, scales=[1.0], crop=64)
     # The same generator draws the same window once the scale is drawn.
     rng = draw()
     rng.uniform()
-    augmented = ssc.training.irn.augment(
-        read_image(row.image), [labels.labels(row.id)], scale=1.0, fills=[255], crop=64, rng=rng
-    )
-    assert torch.equal(target, augmented[1][0][::4, ::4])
-    assert (target[(augmented[0] == 0).all(dim=0)[::4, ::4]] == 255).all()
-    assert set(full(row, draw())[1].unique().tolist()) == {0, 1, 255}
+    maps = [labels.labels(row.id)]
+    same, (full,) = augment(read_image(row.image), maps, scale=1.0, fills=[255], crop=64, rng=rng)
+    assert torch.equal(image, same) and torch.equal(target, full[::4, ::4])
+    assert (target[(image == 0).all(dim=0)[::4, ::4]] == 255).all()
+    assert set(target.unique().tolist()) == {0, 1, 255}
 
 
 def test_unconfident_pixels_are_ignored(data):
@@ -492,9 +503,9 @@ def test_history_takes_means_over_equal_stretches(tmp_path):
 
 @pytest.mark.parametrize("total", [1, 7, 200, 399, 5000, 123_457])
 def test_history_has_about_200_points_whatever_the_length(total):
-    history = History(total)
+    history, zero = History(total), torch.zeros(())
     for step in range(total):
-        history.add(step, {"a": 0.0})
+        history.add(step, {"a": zero})
     assert min(total, 200) <= len(history.points) < 400
     assert history.points[0]["step"] == max(1, total // 200)
 
@@ -503,7 +514,7 @@ def test_history_has_about_200_points_whatever_the_length(total):
 def test_history_stops_a_diverging_training(value):
     history = History(10)
     history.add(0, {"a": torch.tensor(1.0)})
-    with pytest.raises(InputError, match="diverged at step 1 .*lower the learning rate"):
+    with pytest.raises(InputError, match=r"diverged at step 1 .*lower the learning rate"):
         history.add(1, {"a": torch.tensor(1.0), "b": torch.tensor(value)})
 
 

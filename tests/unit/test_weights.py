@@ -96,7 +96,10 @@ def test_other_parts_are_refused(saved, name, kind, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_classes": 5}, r"classifier.classifier.weight has shape \(3, 64, 1, 1\), the network needs \(5, 64, 1, 1\)"),
+        (
+            {"num_classes": 5},
+            r"classifier.classifier.weight has shape \(3, 64, 1, 1\), the network needs \(5, 64, 1, 1\)",
+        ),
         ({"backbone": "resnet18"}, "shape|lacks the tensor classifier.backbone"),
     ],
 )
@@ -110,7 +113,11 @@ def test_tensors_that_do_not_fit_the_options_are_refused(tmp_path, options, sent
 @pytest.mark.parametrize("load", [read_header, lambda path: load_backbone(backbone("tiny"), path)])
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "does not exist"), (b"", "not a readable safetensors"), (b"\x80\x02 pickle?", "not a readable safetensors")],
+    [
+        (None, "does not exist"),
+        (b"", "not a readable safetensors"),
+        (b"\x80\x02 pickle?", "not a readable safetensors"),
+    ],
 )
 def test_unreadable_files_are_refused(tmp_path, load, content, sentence):
     path = tmp_path / "file.safetensors"
@@ -242,7 +249,7 @@ def test_a_wrong_checksum_is_refused_and_the_old_file_stays(site, tmp_path):
     output = tmp_path / "out" / "tiny.safetensors"
     output.parent.mkdir()
     output.write_text("old")
-    with pytest.raises(InputError, match="SHA-256 starts with [0-9a-f]{8}, not 00000000"):
+    with pytest.raises(InputError, match=r"SHA-256 starts with [0-9a-f]{8}, not 00000000"):
         download_imagenet("tiny", output, url=site.url)
     assert [path.name for path in output.parent.iterdir()] == ["tiny.safetensors"]
     assert output.read_text() == "old"

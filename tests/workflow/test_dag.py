@@ -1,0 +1,179 @@
+"""The workflow as its users meet it: run, run again, change a key, feed it rubbish. One tiny run serves all tests."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssc.archive import Archive
+from ssc.data.index import read_index
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
+
+
+def snakemake(folder, *arguments, configfile=TINY):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    command += ["--configfile", configfile] if configfile else []
+    return subprocess.run([*map(str, command), "--cores", "2", *arguments], capture_output=True, text=True, cwd=ROOT)
+
+
+def planned(folder, *arguments):
+    """Rules that a dry run would run, without the target rule."""
+    output = snakemake(folder, "--dry-run", "--quiet", "host", *arguments).stdout
+    return set(re.findall(r"^(?:local)?rule (\w+):", output, flags=re.M)) - {"all"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder, done.stdout + done.stderr
+
+
+def results(run):
+    return run[0] / "results" / "tiny"
+
+
+def test_metrics_hold_every_stage_and_baseline(run):
+    with (results(run) / "ssc" / "metrics.tsv").open() as handle:
+        rows = {row["stage"]: row for row in csv.DictReader(handle, delimiter="\t")}
+    stages = ["data", "superpixels", "warm start", "classifier", "seeds", "IRN labels", "IRN"]
+    stages += ["pseudo-labels", "segmentation"]
+    assert set(stages) < set(rows)
+    for stage in stages:
+        assert float(rows[stage]["seconds"]) > 0
+    for stage in ("seeds", "pseudo-labels", "segmentation", "baseline: all background", "baseline: image label"):
+        assert 0 <= float(rows[stage]["miou"]) <= 100
+    assert rows["pseudo-labels"]["images"] == "12"
+    assert rows["segmentation"]["images"] == "6"
+
+
+def test_summary_is_printed_at_the_end(run):
+    assert "mIoU" in run[1]
+    assert "pseudo-labels" in run[1]
+
+
+def test_archives_hold_every_image_at_its_size(run):
+    index = read_index(results(run) / "index.tsv")
+    own = results(run) / "ssc"
+    superpixels = Archive(*sorted((results(run) / "superpixels").glob("*.zip")))
+    for kind in ("irn_labels", "pseudo_labels", "confidence"):
+        archive = Archive(*sorted((own / kind).glob("*.zip")))
+        assert archive.ids() == sorted(row.id for row in index.split("train"))
+        for row in index.split("train"):
+            labels = archive.labels(row.id)
+            assert labels.shape == (48, 48)
+            allowed = {0, 1} if kind == "confidence" else {0, 255, *row.labels}
+            assert set(np.unique(labels)) <= allowed
+    assert max(superpixels.labels(row.id).max() for row in index.split("train")) < 24
+    predictions = Archive(*sorted((own / "predictions" / "val").glob("*.zip")))
+    assert predictions.ids() == sorted(row.id for row in index.split("val"))
+
+
+def test_confidence_mask_keeps_about_half(run):
+    masks = Archive(*sorted((results(run) / "ssc" / "confidence").glob("*.zip")))
+    kept = [masks.labels(image_id).mean() for image_id in masks.ids()]
+    assert all(0.5 <= share <= 1 for share in kept)
+
+
+def test_pictures_and_manifest(run):
+    own = results(run) / "ssc"
+    for name in ("panels", "predictions", "seeds", "class_iou", "losses"):
+        assert (own / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    manifest = json.loads((own / "manifest.json").read_text())
+    assert manifest["config"]["classifier"]["backbone"] == "tiny"
+    assert manifest["packages"]["torch"]
+
+
+def test_no_checkpoint_or_temporary_file_stays(run):
+    left = [path for path in results(run).rglob("*") if path.name.endswith((".tmp", ".checkpoint", ".part"))]
+    assert left == []
+
+
+def test_second_run_does_nothing(run):
+    again = snakemake(run[0])
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "first", "kept"),
+    [
+        ("pseudo_labels={'background': 0.3}", "random_walk", {"train_irn", "irn_labels", "cams"}),
+        ("segmentation={'epochs': 3}", "train_segmentation", {"random_walk", "train_irn"}),
+        ("prediction={'flip': False}", "predictions", {"train_segmentation"}),
+        ("irn={'epochs': 2}", "train_irn", {"irn_labels", "cams", "superpixels"}),
+        ("classifier={'cdr': {'alpha': 0.5}}", "train_classifier", {"warm_start", "superpixels", "masks", "index"}),
+        ("superpixels={'max_regions': 16}", "superpixels", {"warm_start", "masks", "index"}),
+        ("seeds={'threshold': 0.3}", "count_seeds", {"cams", "train_classifier", "random_walk", "train_irn"}),
+    ],
+)
+def test_changed_key_reruns_its_stage_and_what_follows(run, change, first, kept):
+    rules = planned(run[0], "--config", change)
+    assert first in rules
+    assert "metrics" in rules
+    assert not rules & kept
+
+
+def test_experiment_shares_superpixels_and_warm_start(run):
+    rules = planned(
+        run[0],
+        "--config",
+        "experiments={'ssc': {}, 'baseline': {'classifier': {'drs': {'enabled': False}}}}",
+        "experiment=baseline",
+    )
+    assert "train_classifier" in rules
+    assert not rules & {"demo_data", "index", "masks", "superpixels", "warm_start"}
+
+
+def test_number_of_jobs_does_not_depend_on_the_number_of_images(tmp_path):
+    def jobs(count):
+        output = snakemake(tmp_path, "--dry-run", "--config", f"dataset={{'train': {count}}}").stdout
+        return re.search(r"^total +(\d+)", output, flags=re.M)[1]
+
+    assert jobs(12) == jobs(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("clasifier={'lr': 1}", "did you mean 'classifier'"),
+        ("classifier={'drs': {'dleta': 0.5}}", "did you mean 'delta'"),
+        ("classifier={'lr': -1}", "classifier.lr"),
+        ("experiment=nothing", "'nothing' is not among experiments"),
+        ("classifier={'output_stride': 32}", "classifier.output_stride: tiny has 4, 8, 16"),
+    ],
+)
+def test_bad_config_is_told_before_anything_runs(tmp_path, change, sentence):
+    done = snakemake(tmp_path, "--config", change)
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_folder_with_an_unknown_class_stops_at_the_index(run, tmp_path):
+    shutil.copytree(results(run) / "data", tmp_path / "photos")
+    table = tmp_path / "photos" / "labels.csv"
+    table.write_text(table.read_text().replace("orbi", "dragon", 1))
+    change = "dataset={'name': 'mine', 'kind': 'folder', 'root': 'photos', 'masks': 'masks'}"
+    done = snakemake(tmp_path, "--config", change)
+    assert done.returncode != 0
+    assert "dragon" in done.stdout + done.stderr
+    assert not (tmp_path / "results" / "mine" / "index.tsv").exists()
+
+
+def test_damaged_archive_is_named(run, tmp_path):
+    shutil.copytree(run[0], tmp_path / "copy")
+    archive = tmp_path / "copy" / "results" / "tiny" / "ssc" / "cams" / "1-of-2.zip"
+    archive.write_bytes(archive.read_bytes()[:200])
+    done = snakemake(tmp_path / "copy", "--forcerun", "count_seeds", "--until", "count_seeds")
+    assert done.returncode != 0
+    assert "is not a readable zip archive" in done.stdout + done.stderr
