@@ -43,7 +43,7 @@ rule count_seeds:
         runtime=60,
     params:
         settings=setting("seeds"),
-        source=source_digest("ssc.cams"),
+        source=source_digest("ssc.seeds"),
     script:
         "../workflow_scripts/count_seeds.py"
 
@@ -66,6 +66,6 @@ rule evaluate_seeds:
         runtime=10,
     params:
         settings=setting("seeds"),
-        source=source_digest("ssc.cams"),
+        source=source_digest("ssc.seeds"),
     script:
         "../workflow_scripts/evaluate_seeds.py"

@@ -18,7 +18,7 @@ rule irn_labels:
         runtime=240,
     params:
         settings=setting("irn_labels"),
-        source=source_digest("ssc.pseudo_labels"),
+        source=source_digest("ssc.irn_labels"),
     script:
         "../workflow_scripts/irn_labels.py"
 

@@ -1,4 +1,4 @@
-"""Class activation maps by multi-scale inference, and the seeds that a background threshold makes of them."""
+"""Class activation maps by multi-scale inference."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +10,6 @@ from torch.nn import functional as F
 from ssc import archive
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
-from ssc.files import read_json, write_json
-from ssc.metrics import summary, threshold_counts
 from ssc.models.classifier import CAMClassifier
 from ssc.progress import track
 from ssc.training.common import autocast, select_device
@@ -59,6 +57,17 @@ def resize_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
+def argmax_labels(cams: torch.Tensor, background: float) -> np.ndarray:
+    """Position of the largest of [background, cams] at each pixel: (K, H, W) to int64 (H, W) in 0..K.
+
+    Ties go to the background.
+    """
+    if len(cams) == 0:
+        return np.zeros(cams.shape[1:], np.int64)
+    values, positions = cams.max(dim=0)
+    return torch.where(values > background, positions + 1, 0).numpy()
+
+
 def read_cams(cams: archive.Archive, image_id: str) -> tuple[np.ndarray, torch.Tensor]:
     """Class ids (K,) and CAMs (K, h, w) float32 of one image from an archive of `extract_cams`."""
     arrays = cams.arrays(image_id)
@@ -98,52 +107,3 @@ def extract_cams(
             if len(cams):
                 cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + _EPS)
             out.add_arrays(row.id, classes=classes, cams=cams.cpu().numpy().astype(np.float16))
-
-
-def count_seeds(
-    *, index: str | Path, shard: str, cams: str | Path, masks: str | Path, output: str | Path, settings: dict
-) -> None:
-    """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
-
-    A pixel takes the present class with the largest CAM where that exceeds the threshold, else background. Images
-    without a mask take no part.
-    """
-    table = read_index(index)
-    cam_archive, mask_archive = archive.Archive(cams), archive.Archive(masks)
-    thresholds = np.asarray(settings["thresholds"], np.float64)
-    num_classes = table.num_classes + 1
-    counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
-    images = 0
-    for row in track(table.shard("train", shard), f"seeds {shard}"):
-        if row.id not in mask_archive:
-            continue
-        target = mask_archive.labels(row.id)
-        classes, maps = read_cams(cam_archive, row.id)
-        best, score = np.zeros_like(target), np.zeros(target.shape, np.float32)
-        if len(classes):
-            values, positions = upsample(maps, target.shape).max(dim=0)
-            best, score = classes[positions.numpy()], values.numpy()
-        counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
-        images += 1
-    write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
-
-
-def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, settings: dict) -> None:
-    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold."""
-    classes = read_index(index).classes
-    parts = [read_json(path) for path in shards]
-    thresholds = parts[0]["thresholds"]
-    counts = sum(np.asarray(part["counts"], np.int64) for part in parts)
-    curve = [summary(matrix, classes) for matrix in counts]
-    scores = [point["miou"] if point["miou"] is not None else -1 for point in curve]
-    best, fixed = int(np.argmax(scores)), int(np.argmin(np.abs(np.subtract(thresholds, settings["threshold"]))))
-    result = {
-        "stage": "seeds",
-        "split": "train",
-        "images": sum(part["images"] for part in parts),
-        "threshold": thresholds[best],
-        **curve[best],
-        "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},
-        "curve": [{"threshold": t, "miou": point["miou"]} for t, point in zip(thresholds, curve, strict=True)],
-    }
-    write_json(output, result)

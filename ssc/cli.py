@@ -64,7 +64,9 @@ def _predict(options: argparse.Namespace) -> None:
             temporary.write_bytes(encode_labels(labels))
         with atomic(options.out / f"{photo.stem}_overlay.png") as temporary:
             Image.fromarray(overlay(image, labels)).save(temporary, "png")
-        found[photo.name] = ", ".join(classes[k] for k in sorted(set(labels.ravel().tolist())) if k) or "background only"
+        found[photo.name] = (
+            ", ".join(classes[k] for k in sorted(set(labels.ravel().tolist())) if k) or "background only"
+        )
     for name, labels in found.items():
         print(f"{name}: {labels}")
 
@@ -73,6 +75,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ssc.evaluation import evaluate_folders
 
     figures = evaluate_folders(options.predictions, options.masks, num_classes=options.num_classes)
+    if figures["miou"] is None:
+        raise InputError(f"{options.masks}: every pixel is 255 (ignored); there is nothing to measure on.")
     print(f"mIoU {100 * figures['miou']:.2f} % over {figures['images']} images")
     for name, iou in figures["iou"].items():
         print(f"  {name:>12}  {'absent' if iou is None else f'{100 * iou:6.2f}'}")

@@ -1,6 +1,5 @@
-"""From CAMs to pseudo-labels: confident labels for IRN by two dense-CRF passes, then the random walk."""
+"""Pseudo-labels: a random walk of the CAMs over the class-boundary map of IRN."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,8 @@ import torch
 
 from ssc import archive
 from ssc.affinity import random_walk
-from ssc.cams import read_cams, resize_maps, upsample
-from ssc.crf import DenseCRF
-from ssc.data.index import Row, read_index
+from ssc.cams import argmax_labels, read_cams, resize_maps, upsample
+from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
 from ssc.models.irn import IRN
 from ssc.progress import track
@@ -18,76 +16,6 @@ from ssc.training.common import autocast, select_device
 from ssc.weights import load_part
 
 IGNORE = 255
-
-
-def argmax_labels(cams: torch.Tensor, background: float) -> np.ndarray:
-    """Position of the largest of [background, cams] at each pixel: (K, H, W) to int64 (H, W) in 0..K.
-
-    Ties go to the background.
-    """
-    if len(cams) == 0:
-        return np.zeros(cams.shape[1:], np.int64)
-    values, positions = cams.max(dim=0)
-    return torch.where(values > background, positions + 1, 0).numpy()
-
-
-def confident_labels(image: np.ndarray, classes: np.ndarray, cams: torch.Tensor, settings: dict) -> np.ndarray:
-    """Labels that two CRF passes agree on (IRN labels).
-
-    One pass starts from the argmax with a high background score and says where foreground is certain, the other
-    from one with a low score and says where background is.
-
-    Args:
-        image: uint8 (H, W, 3).
-        classes: ids (K,) of the classes present.
-        cams: (K, H, W) in 0..1.
-        settings: the `irn_labels` section of the config.
-
-    Returns:
-        int64 (H, W): class id where the first pass says foreground, 0 where both say background, else 255.
-    """
-    if len(classes) == 0:
-        return np.zeros(image.shape[:2], np.int64)
-    crf = DenseCRF(
-        image,
-        gaussian=(settings["crf"]["gaussian_sxy"], settings["crf"]["gaussian_weight"]),
-        bilateral=tuple(settings["crf"][f"bilateral_{name}"] for name in ("sxy", "srgb", "weight")),
-    )
-    foreground, background = crf.refine_labels(
-        np.stack([argmax_labels(cams, settings[key]) for key in ("foreground", "background")]),
-        num_labels=len(classes) + 1,
-        confidence=settings["crf"]["confidence"],
-        iterations=settings["crf"]["iterations"],
-    )
-    labels = np.concatenate([[0], classes])[foreground]
-    labels[foreground == 0] = IGNORE
-    labels[(foreground == 0) & (background == 0)] = 0
-    return labels
-
-
-def write_irn_labels(
-    *, index: str | Path, shard: str, cams: str | Path, output: str | Path, settings: dict, threads: int = 1
-) -> None:
-    """Write the confident labels of one shard of the training split as an archive of palette PNGs.
-
-    Args:
-        index, shard, cams: the images and the shard's CAM archive.
-        output: archive to write.
-        settings: the `irn_labels` section of the config.
-        threads: images refined at the same time.
-    """
-    cam_archive = archive.Archive(cams)
-
-    def refine(row_and_cams: tuple) -> tuple[Row, np.ndarray]:
-        row, (classes, maps) = row_and_cams
-        image = read_image(row.image)
-        return row, confident_labels(image, classes, upsample(maps, image.shape[:2]), settings)
-
-    rows = read_index(index).shard("train", shard)
-    with archive.write(output) as out, ThreadPoolExecutor(threads) as pool:
-        jobs = pool.map(refine, ((row, read_cams(cam_archive, row.id)) for row in rows))
-        for row, labels in track(jobs, f"IRN labels {shard}", len(rows)):
-            out.add_labels(row.id, labels)
 
 
 @torch.no_grad()

@@ -12,10 +12,10 @@ _STAGES = {
     "superpixels": ("superpixels",),
     "warm start": ("warm_start",),
     "classifier": ("train_classifier",),
-    "seeds": ("cams", "count_seeds", "seeds"),
+    "seeds": ("cams", "count_seeds", "evaluate_seeds"),
     "IRN labels": ("irn_labels",),
     "IRN": ("train_irn",),
-    "pseudo-labels": ("pseudo_labels", "evaluate_pseudo_labels"),
+    "pseudo-labels": ("random_walk", "evaluate_pseudo_labels"),
     "segmentation": ("train_segmentation", "predictions", "evaluate_predictions"),
 }
 
@@ -40,7 +40,9 @@ def write_metrics(
     """
     names = ["background", *read_classes(classes)]
     costs = _costs(benchmarks)
-    figures = {stage: read_json(path) for stage, path in zip(("seeds", "pseudo-labels", "segmentation"), metrics, strict=True)}
+    figures = {
+        stage: read_json(path) for stage, path in zip(("seeds", "pseudo-labels", "segmentation"), metrics, strict=True)
+    }
     rows = []
     for stage in _STAGES:
         if stage in costs or stage in figures:
@@ -72,10 +74,17 @@ def _row(stage: str, figures: Mapping | None, classes: Sequence[str], cost: Mapp
 
 
 def _costs(folders: Sequence[str | Path]) -> dict[str, dict[str, str]]:
+    """Seconds and memory of each stage that left benchmark files."""
     costs = {}
     for stage, rules in _STAGES.items():
-        files = [f for folder in folders for rule in rules for f in (*Path(folder).glob(f"{rule}.tsv"), *Path(folder).glob(f"{rule}/**/*.tsv"))]
-        jobs = [row for file in files for row in read_tsv(file)]
+        patterns = [pattern for rule in rules for pattern in (f"{rule}.tsv", f"{rule}/**/*.tsv")]
+        jobs = [
+            job
+            for folder in folders
+            for pattern in patterns
+            for file in sorted(Path(folder).glob(pattern))
+            for job in read_tsv(file)
+        ]
         if jobs:
             # A job too short to be sampled has no memory figure.
             memory = [float(job["max_rss"]) for job in jobs if job["max_rss"] not in ("-", "NA", "")]
@@ -94,12 +103,15 @@ def _text(rows: Sequence[Mapping]) -> str:
     keys = ["stage", "split", "miou", "over_activation", "under_activation", "seconds", "memory_mb"]
     cells = [header, *([str(row.get(key, "")) for key in keys] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in cells
-    ]
+    lines = []
+    for line in cells:
+        padded = [
+            cell.ljust(width) if k < 2 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        lines.append("  ".join(padded))
     note = (
-        "mIoU, over-activation (background called foreground) and under-activation (foreground called background) in %;\n"
-        "seconds summed over a stage's jobs, MB of its largest job. Seeds: the best threshold of the sweep.\n"
+        "mIoU, over-activation (background called foreground) and under-activation (foreground called background)\n"
+        "in %; seconds over a stage's jobs, MB of the largest job. Seeds: the best threshold of the sweep.\n"
     )
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n\n" + note

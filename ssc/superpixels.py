@@ -12,7 +12,6 @@ regions that share a pixel side are merged: every region returned is 4-connected
 The kernels are compiled by Numba and release the interpreter lock: threads may work on one image each.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from ssc.data.index import Row, read_index
 from ssc.data.transforms import read_image
 from ssc.errors import InputError
 from ssc.felzenszwalb import absorb_small, compact, edge_costs, grow, smooth_image, sorted_edges, split_at_corners
+from ssc.parallel import parallel_map
 from ssc.progress import track
 from ssc.selective_search import extents, histograms, merge, neighbours
 
@@ -104,8 +104,8 @@ def write_superpixels(*, index: str | Path, shard: str, output: str | Path, sett
         return row, superpixels(read_image(row.image), **settings)
 
     rows = read_index(index).shard("train", shard)
-    with archive.write(output) as out, ThreadPoolExecutor(threads) as pool:
-        for row, labels in track(pool.map(segment, rows), f"superpixels {shard}", len(rows)):
+    with archive.write(output) as out:
+        for row, labels in track(parallel_map(segment, rows, threads), f"superpixels {shard}", len(rows)):
             out.add_labels(row.id, labels)
 
 

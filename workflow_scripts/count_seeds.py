@@ -1,4 +1,4 @@
-from ssc.cams import count_seeds
+from ssc.seeds import count_seeds
 
 from ssc.progress import logged
 

@@ -1,4 +1,4 @@
-from ssc.cams import summarise_seeds
+from ssc.seeds import summarise_seeds
 
 from ssc.progress import logged
 

@@ -1,4 +1,4 @@
-from ssc.pseudo_labels import write_irn_labels
+from ssc.irn_labels import write_irn_labels
 
 from ssc.progress import logged
 

@@ -20,7 +20,8 @@ class _Samples(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple:
         epoch, position = key
-        return self.sample(self.rows[position], np.random.default_rng((self.seed, epoch, position)))
+        # From 1: NumPy takes (seed, epoch, 0) for (seed, epoch), the stream that shuffles.
+        return self.sample(self.rows[position], np.random.default_rng((self.seed, epoch, position + 1)))
 
 
 class TrainingLoader:

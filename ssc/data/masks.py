@@ -15,6 +15,7 @@ from ssc.data.index import Row
 from ssc.errors import InputError
 
 IGNORE = 255
+_ORIENTATION, _TURNED = 0x0112, 5  # EXIF tag; values from 5 on swap the sides
 """Label of pixels that no metric counts."""
 
 
@@ -129,6 +130,8 @@ def _instances_renderer(path: str) -> Callable[[str], np.ndarray]:
 def _check(labels: np.ndarray, row: Row, num_classes: int) -> None:
     with _open(row.image) as photo:
         width, height = photo.size
+        if photo.getexif().get(_ORIENTATION, 1) >= _TURNED:  # photos are turned upright when they are read
+            width, height = height, width
     if labels.shape != (height, width):
         mask = f"{labels.shape[1]}x{labels.shape[0]}"
         raise InputError(f"The mask {row.mask} is {mask}, its photo {row.image} {width}x{height}; restore the pair.")

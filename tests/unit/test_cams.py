@@ -5,11 +5,12 @@ from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.cams import count_seeds, extract_cams, multi_scale_cams, read_cams, resize_maps, summarise_seeds, upsample
+from ssc.cams import extract_cams, multi_scale_cams, read_cams, resize_maps, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import read_image
 from ssc.files import read_json
 from ssc.models.classifier import CAMClassifier
+from ssc.seeds import count_seeds, summarise_seeds
 from ssc.weights import save_weights
 
 CLASSES = 3

@@ -254,3 +254,13 @@ def test_real_voc_masks_hold_their_image_labels(shared_data, tmp_path):
             with Image.open(row.mask) as stored:
                 np.testing.assert_array_equal(out.labels(row.id), np.asarray(stored))
             assert set(np.unique(out.labels(row.id))) - {0, 255} <= set(row.labels)
+
+
+def test_mask_is_compared_with_the_upright_photo(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    Image.fromarray(np.ones((30, 20), np.uint8)).save(tmp_path / "a.png")
+    row = Row("a", "train", str(tmp_path / "a.jpg"), str(tmp_path / "a.png"), (1,))
+    write_masks([row], 1, tmp_path / "out.zip")
+    assert Archive(tmp_path / "out.zip").labels("a").shape == (30, 20)

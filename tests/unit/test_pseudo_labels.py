@@ -10,19 +10,12 @@ from PIL import Image
 from ssc import archive, crf, pseudo_labels
 from ssc.affinity import random_walk
 from ssc.archive import Archive
-from ssc.cams import upsample
+from ssc.cams import argmax_labels, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image
+from ssc.irn_labels import confident_labels, write_irn_labels
 from ssc.models.irn import IRN
-from ssc.pseudo_labels import (
-    argmax_labels,
-    confidence_mask,
-    confident_labels,
-    edge_map,
-    walk_scores,
-    write_irn_labels,
-    write_pseudo_labels,
-)
+from ssc.pseudo_labels import confidence_mask, edge_map, walk_scores, write_pseudo_labels
 from ssc.weights import save_weights
 
 CRF = {

@@ -1,0 +1,62 @@
+"""Seeds: what a background threshold makes of the CAMs, measured over a sweep of thresholds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssc import archive
+from ssc.cams import read_cams, upsample
+from ssc.data.index import read_index
+from ssc.files import read_json, write_json
+from ssc.metrics import summary, threshold_counts
+from ssc.progress import track
+
+
+def count_seeds(
+    *, index: str | Path, shard: str, cams: str | Path, masks: str | Path, output: str | Path, settings: dict
+) -> None:
+    """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
+
+    A pixel takes the present class with the largest CAM where that exceeds the threshold, else background. Images
+    without a mask take no part.
+    """
+    table = read_index(index)
+    cam_archive, mask_archive = archive.Archive(cams), archive.Archive(masks)
+    thresholds = np.asarray(settings["thresholds"], np.float64)
+    num_classes = table.num_classes + 1
+    counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
+    images = 0
+    for row in track(table.shard("train", shard), f"seeds {shard}"):
+        if row.id not in mask_archive:
+            continue
+        target = mask_archive.labels(row.id)
+        classes, maps = read_cams(cam_archive, row.id)
+        best, score = np.zeros_like(target), np.zeros(target.shape, np.float32)
+        if len(classes):
+            values, positions = upsample(maps, target.shape).max(dim=0)
+            best, score = classes[positions.numpy()], values.numpy()
+        counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
+        images += 1
+    write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
+
+
+def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, settings: dict) -> None:
+    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold."""
+    classes = read_index(index).classes
+    parts = [read_json(path) for path in shards]
+    thresholds = parts[0]["thresholds"]
+    counts = sum(np.asarray(part["counts"], np.int64) for part in parts)
+    curve = [summary(matrix, classes) for matrix in counts]
+    scores = [point["miou"] if point["miou"] is not None else -1 for point in curve]
+    best, fixed = int(np.argmax(scores)), int(np.argmin(np.abs(np.subtract(thresholds, settings["threshold"]))))
+    result = {
+        "stage": "seeds",
+        "split": "train",
+        "images": sum(part["images"] for part in parts),
+        "threshold": thresholds[best],
+        **curve[best],
+        "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},
+        "curve": [{"threshold": t, "miou": point["miou"]} for t, point in zip(thresholds, curve, strict=True)],
+    }
+    write_json(output, result)
