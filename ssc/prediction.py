@@ -16,6 +16,16 @@ from ssc.progress import track
 from ssc.training.common import autocast, select_device
 from ssc.weights import load_part
 
+# The constants of the paper's test-time CRF, for callers without a configuration.
+CRF_DEFAULTS = {
+    "iterations": 10,
+    "gaussian_sxy": 1,
+    "gaussian_weight": 3,
+    "bilateral_sxy": 67,
+    "bilateral_srgb": 3,
+    "bilateral_weight": 4,
+}
+
 
 @torch.no_grad()
 def probabilities(

@@ -1,6 +1,5 @@
-from ssc.seeds import count_seeds
-
 from ssc.progress import logged
+from ssc.seeds import count_seeds
 
 with logged(snakemake.log[0]):
     count_seeds(

@@ -1,6 +1,5 @@
-from ssc.seeds import summarise_seeds
-
 from ssc.progress import logged
+from ssc.seeds import summarise_seeds
 
 with logged(snakemake.log[0]):
     summarise_seeds(

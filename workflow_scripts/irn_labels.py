@@ -1,5 +1,4 @@
 from ssc.irn_labels import write_irn_labels
-
 from ssc.progress import logged
 
 with logged(snakemake.log[0]):

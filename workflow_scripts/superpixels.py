@@ -1,6 +1,5 @@
-from ssc.superpixels import write_superpixels
-
 from ssc.progress import logged
+from ssc.superpixels import write_superpixels
 
 with logged(snakemake.log[0]):
     write_superpixels(

@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
+from torchvision.models.vgg import cfgs, make_layers
 
 from ssc.models.names import OUTPUT_STRIDES
 
@@ -60,7 +61,7 @@ class VGG16Backbone(nn.Module):
 
     def __init__(self, *, output_stride: int, dilate: bool):
         super().__init__()
-        self.features = torchvision.models.vgg16(weights=None).features[:-1]
+        self.features = vgg_features("D")[:-1]
         self._ends = []
         stride, dilation = 1, 1
         for index, layer in enumerate(self.features):
@@ -110,6 +111,20 @@ def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> Res
     if name == "vgg16":
         return VGG16Backbone(output_stride=output_stride, dilate=dilate)
     return ResNetBackbone(name, output_stride=output_stride, dilate=dilate)
+
+
+def vgg_features(configuration: str) -> nn.Sequential:
+    """Convolutional part of a VGG network, without the half gigabyte of its fully connected layers.
+
+    Args:
+        configuration: `D` for VGG16, `E` for VGG19.
+    """
+    layers = make_layers(cfgs[configuration])
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return layers
 
 
 def freeze_batch_norm(module: nn.Module, *, affine: bool = False) -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
 
 from ssc.models.backbones import backbone as build_backbone
+from ssc.models.backbones import vgg_features
 from ssc.weights import load_backbone
 
 _RELU_TAPS = (1, 6, 11, 20, 29)  # relu1_1, relu2_1, ..., relu5_1: what the authors' code uses
@@ -24,7 +24,7 @@ class VGG19Features(nn.Module):
     def __init__(self, *, taps: str = "relu1", weights: str | Path | None = None):
         super().__init__()
         self.taps = {"relu1": _RELU_TAPS, "pool": _POOL_TAPS}[taps]
-        self.features = torchvision.models.vgg19(weights=None).features[: self.taps[-1] + 1]
+        self.features = vgg_features("E")[: self.taps[-1] + 1]
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # a tapped convolution must keep its values

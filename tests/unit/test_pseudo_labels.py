@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssc import archive, crf, pseudo_labels
+from ssc import archive, crf, irn_labels
 from ssc.affinity import random_walk
 from ssc.archive import Archive
 from ssc.cams import argmax_labels, upsample
@@ -133,7 +133,7 @@ def test_confident_labels_combine_the_two_passes(monkeypatch):
             calls.append((labels.tolist(), keywords))
             return np.stack([first, second])
 
-    monkeypatch.setattr(pseudo_labels, "DenseCRF", Canned)
+    monkeypatch.setattr(irn_labels, "DenseCRF", Canned)
     cams = torch.tensor([[0.6, 0.4, 0.1], [0.3, 0.2, 0.25], [0.0, 1.0, 0.5]])
     cams = torch.stack([cams, cams.flip(0)])
     labels = confident_labels(np.zeros((3, 3, 3), np.uint8), np.array([4, 9]), cams, IRN_LABELS)

@@ -1,0 +1,62 @@
+import csv
+
+import numpy as np
+
+from ssc.files import write_json, write_text
+from ssc.metrics import summary
+from ssc.report import write_metrics
+
+BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\n{s}\t0:00:01\t{rss}\t1\n"
+
+
+def stage(name, split, counts):
+    return {"stage": name, "split": split, "images": 2, **summary(np.array(counts), ["cat"])}
+
+
+def write_all(tmp_path, counts):
+    seeds = stage("seeds", "train", counts)
+    seeds |= {"threshold": 0.3, "at_fixed_threshold": {"threshold": 0.2, **summary(np.array(counts), ["cat"])}}
+    pseudo = stage("pseudo-labels", "train", counts) | {"baselines": {"all background": 0.25, "image label": None}}
+    segmentation = stage("segmentation", "val", counts) | {"baselines": {}}
+    for name, figures in (("seeds", seeds), ("pseudo", pseudo), ("segmentation", segmentation)):
+        write_json(tmp_path / f"{name}.json", figures)
+    write_text(tmp_path / "classes.txt", "cat\n")
+    write_text(tmp_path / "benchmarks" / "cams" / "1-of-2.tsv", BENCHMARK.format(s=1.5, rss=100.0))
+    write_text(tmp_path / "benchmarks" / "cams" / "2-of-2.tsv", BENCHMARK.format(s=2.5, rss=300.0))
+    write_text(tmp_path / "benchmarks" / "evaluate_seeds.tsv", BENCHMARK.format(s=1, rss="-"))
+    write_text(tmp_path / "benchmarks" / "figures.tsv", BENCHMARK.format(s=50, rss=9000.0))
+    write_metrics(
+        metrics=[tmp_path / "seeds.json", tmp_path / "pseudo.json", tmp_path / "segmentation.json"],
+        classes=tmp_path / "classes.txt",
+        benchmarks=[tmp_path / "benchmarks"],
+        table=tmp_path / "metrics.tsv",
+        text=tmp_path / "summary.txt",
+    )
+    with (tmp_path / "metrics.tsv").open() as handle:
+        return {row["stage"]: row for row in csv.DictReader(handle, delimiter="\t")}
+
+
+def test_figures_in_percent_and_costs_summed_over_jobs(tmp_path):
+    rows = write_all(tmp_path, [[6, 2], [1, 3]])
+    assert float(rows["seeds"]["miou"]) == round(100 * (6 / 9 + 3 / 6) / 2, 2)
+    assert float(rows["seeds"]["iou_cat"]) == 50
+    assert float(rows["seeds"]["over_activation"]) == 25
+    assert float(rows["seeds"]["under_activation"]) == 25
+    assert float(rows["seeds"]["seconds"]) == 5
+    assert float(rows["seeds"]["memory_mb"]) == 300
+    assert float(rows["baseline: all background"]["miou"]) == 25
+    assert rows["baseline: image label"]["miou"] == ""
+    assert rows["seeds at 0.2"]["seconds"] == ""
+
+
+def test_text_has_a_line_per_row_and_aligned_columns(tmp_path):
+    rows = write_all(tmp_path, [[6, 2], [1, 3]])
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    table = lines[2 : 2 + len(rows)]
+    assert [line.split("  ")[0] for line in table] == list(rows)
+    assert len({len(line) for line in table}) == 1
+
+
+def test_run_without_masks_leaves_the_figures_empty(tmp_path):
+    rows = write_all(tmp_path, [[0, 0], [0, 0]])
+    assert rows["seeds"]["miou"] == rows["segmentation"]["over_activation"] == ""
