@@ -11,9 +11,9 @@ RUN := results/demo/ssc
 demo: install
 	$(BIN)/snakemake --cores all
 	@if [ ! $(RUN)/report.html -nt $(RUN)/metrics.tsv ]; then \
-		$(BIN)/snakemake --report $(RUN)/report.html; fi
-	@cat $(RUN)/summary.txt
-	@echo "Report: $(RUN)/report.html (open it in a browser)"
+		$(BIN)/snakemake --quiet all --report $(RUN)/report.html; fi
+	@echo "Results: $(RUN)/summary.txt"
+	@echo "Report:  $(RUN)/report.html (open it in a browser)"
 
 test: lint
 	$(BIN)/python -m pytest

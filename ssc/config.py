@@ -24,6 +24,16 @@ _SHARED = {
     "warm_start",
 }
 
+_PYTHON_TYPES = {
+    "string": [str],
+    "integer": [int],
+    "number": [int, float],
+    "boolean": [bool],
+    "null": [type(None)],
+    "array": [list],
+    "object": [dict],
+}
+
 
 def load_schema(path: str | Path) -> dict:
     """The JSON schema of the configuration."""
@@ -126,9 +136,37 @@ def _fill(config: dict, schema: dict) -> dict:
     for key, rule in schema.get("properties", {}).items():
         if "default" in rule and key not in filled:
             filled[key] = copy.deepcopy(rule["default"])
-        if isinstance(filled.get(key), dict):
-            filled[key] = _fill(filled[key], rule)
+        if key in filled:
+            filled[key] = _fill(filled[key], rule) if isinstance(filled[key], dict) else _typed(filled[key], rule)
     return filled
+
+
+def _typed(value: object, rule: dict) -> object:
+    """`value` as the schema's type, where it is text that reads as such.
+
+    Snakemake hands over the numbers inside `--config key={...}` as text, and YAML 1.1 reads 1e-4 as text.
+    """
+    if isinstance(value, list):
+        return [_typed(item, rule.get("items", {})) for item in value]
+    if not isinstance(value, str) or value in rule.get("enum", []):
+        return value
+    types = {type(item) for item in rule["enum"]} if "enum" in rule else _types(rule.get("type", "string"))
+    word = value.strip().lower()
+    if type(None) in types and word in ("null", "none"):
+        return None
+    if bool in types and word in ("true", "false"):
+        return word == "true"
+    for number in (int, float):
+        if number in types and str not in types:
+            try:
+                return number(value)
+            except ValueError:
+                continue
+    return value
+
+
+def _types(names: str | list[str]) -> set[type]:
+    return {kind for name in ([names] if isinstance(names, str) else names) for kind in _PYTHON_TYPES[name]}
 
 
 def _merge(base: dict, own: dict) -> dict:

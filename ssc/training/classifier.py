@@ -204,4 +204,4 @@ def _reconstruction_loss(cdr: dict, weights: str | Path | None) -> torch.nn.Modu
         return torch.nn.L1Loss()
     if cdr["loss"] == "l2":
         return torch.nn.MSELoss()
-    return PerceptualLoss(loss_network(cdr["network"], taps=cdr["taps"], weights=weights))
+    return PerceptualLoss(loss_network(cdr["network"], taps=cdr["taps"], weights=weights), cdr["stage_weights"])

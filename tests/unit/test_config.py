@@ -306,3 +306,37 @@ def test_a_warm_start_depends_on_its_own_section_and_the_window():
     # All that the training of the classifier reads is there.
     assert set(completed["classifier"]) - {"weights"} == set(own)
     assert not any(own[part]["enabled"] for part in ("drs", "cdr", "asm"))
+
+
+# Text where the schema wants another type: `--config` and YAML's 1e-4
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        (("classifier", "lr"), "1e-4", 1e-4),
+        (("classifier", "epochs"), "3", 3),
+        (("classifier", "output_stride"), "8", 8),
+        (("classifier", "drs", "enabled"), "False", False),
+        (("superpixels", "min_size"), "null", None),
+        (("superpixels", "min_size"), "7", 7),
+        (("cams", "scales"), ["0.5", "1"], [0.5, 1]),
+        (("dataset", "sbd"), "None", None),
+        (("dataset", "sbd"), "12", "12"),
+    ],
+)
+def test_text_is_read_as_the_type_that_the_schema_wants(path, text, value):
+    found = lookup(complete(merged(MINIMAL, nested(path, text)), SCHEMA), path)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_text_in_an_experiment_is_read_too():
+    completed = config(experiments={"ssc": {"classifier": {"epochs": "7"}}})
+    assert resolve(completed, SCHEMA, "ssc")["classifier"]["epochs"] == 7
+
+
+@pytest.mark.parametrize("text", ["many", "1.5", "true", ""])
+def test_text_that_is_no_whole_number_is_refused(text):
+    with pytest.raises(InputError, match=r"classifier\.epochs"):
+        config(classifier={"epochs": text})
