@@ -1,14 +1,16 @@
 # Weakly supervised semantic segmentation with spatial structure constraints: image-level labels in, a segmentation
 # network out. `snakemake --cores all` runs config.yaml, the demo; `--configfile config/<data set>.yaml` another data set.
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.5")
 
 # A configuration that names its data set stands for itself; anything else is laid over the demo's.
-if "kind" not in config.get("dataset", {}):
+if "kind" not in (config.get("dataset") or {}):
 
-    configfile: "config.yaml"
+    configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
 report: "report/workflow.rst"

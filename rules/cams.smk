@@ -4,6 +4,7 @@
 rule cams:
     input:
         index=INDEX,
+        classes=CLASSES,
         weights=f"{RUN}/classifier.safetensors",
     output:
         f"{RUN}/cams/{{shard}}.zip",
@@ -13,6 +14,7 @@ rule cams:
         f"{RUN}/benchmarks/cams/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=6000,
         runtime=240,
@@ -28,6 +30,7 @@ rule cams:
 rule count_seeds:
     input:
         index=INDEX,
+        classes=CLASSES,
         cams=f"{RUN}/cams/{{shard}}.zip",
         masks=f"{RESULTS}/masks/train/{{shard}}.zip",
     output:
@@ -38,11 +41,12 @@ rule count_seeds:
         f"{RUN}/benchmarks/count_seeds/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        settings=setting("seeds"),
+        thresholds=setting("seeds", "thresholds"),
         source=source_digest("ssc.seeds"),
     script:
         "../workflow_scripts/count_seeds.py"
@@ -61,11 +65,12 @@ rule evaluate_seeds:
         f"{RUN}/benchmarks/evaluate_seeds.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=setting("seeds"),
+        threshold=setting("seeds", "threshold"),
         source=source_digest("ssc.seeds"),
     script:
         "../workflow_scripts/evaluate_seeds.py"

@@ -4,6 +4,7 @@
 rule train_classifier:
     input:
         index=INDEX,
+        classes=CLASSES,
         superpixels=superpixel_files,
         initial=weight_file("classifier"),
         loss_weights=loss_network_file,

@@ -1,5 +1,7 @@
 # Names and the one provider of configuration values that all rules use.
 
+import shutil
+import time
 from functools import cache
 from pathlib import Path
 
@@ -22,8 +24,10 @@ SHARDS = [f"{number}-of-{config['shards']}" for number in range(1, config["shard
 INDEX = f"{RESULTS}/index.tsv"
 CLASSES = f"{RESULTS}/classes.txt"
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
-# On a machine without a GPU `device: cpu` lets sharded jobs run side by side.
-GPU = 0 if config["device"] == "cpu" else 1
+STARTED = time.time()
+# GPUs that a job asks for. Where there is none, `auto` asks for none, so that jobs share the processors instead; on a
+# cluster, whose login node may lack one, `device: cuda` asks for it.
+GPU = int(config["device"].startswith("cuda") or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
 
 
 wildcard_constraints:
@@ -133,13 +137,49 @@ def data_files():
     return [name for name in names if name and Path(name).exists()]
 
 
+def method_settings(wildcards):
+    """Params function: all settings of the experiment but those that no result depends on."""
+    beside = {"experiment", "experiments", "report", "workers"}
+    return {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
+
+
+def benchmark_files(wildcards):
+    """Params function: by stage, the benchmark files of the jobs that the experiment's results come from."""
+    shared, own = f"{RESULTS}/benchmarks", f"{RESULTS}/{wildcards.experiment}/benchmarks"
+    split = resolved(wildcards.experiment)["prediction"]["split"]
+    warm = [Path(file).stem for file in (weight_file("classifier")(wildcards), loss_network_file(wildcards)) if file]
+
+    def jobs(folder, rule):
+        return [f"{folder}/{rule}/{shard}.tsv" for shard in SHARDS]
+
+    return {
+        "data": [
+            f"{shared}/demo_data.tsv",
+            f"{shared}/index.tsv",
+            *(job for name in sorted({"train", split}) for job in jobs(shared, f"masks/{name}")),
+        ],
+        "superpixels": jobs(shared, "superpixels"),
+        "warm start": [f"{shared}/warm_start/{name}.tsv" for name in sorted(set(warm))],
+        "classifier": [f"{own}/train_classifier.tsv"],
+        "seeds": [*jobs(own, "cams"), *jobs(own, "count_seeds"), f"{own}/evaluate_seeds.tsv"],
+        "IRN labels": jobs(own, "irn_labels"),
+        "IRN": [f"{own}/train_irn.tsv"],
+        "pseudo-labels": [*jobs(own, "random_walk"), f"{own}/evaluate_pseudo_labels.tsv"],
+        "segmentation": [
+            f"{own}/train_segmentation.tsv",
+            *jobs(own, f"predictions/{split}"),
+            f"{own}/evaluate_predictions.tsv",
+        ],
+    }
+
+
 def run_files(*names):
     """Files of the configured experiment."""
     return [f"{RESULTS}/{config['experiment']}/{name}" for name in names]
 
 
 def print_summary():
-    """Print the table of the run that has just ended, where it was a whole one."""
+    """Print the table if the run that has just ended made it."""
     (table,) = run_files("summary.txt")
-    if Path(table).exists():
+    if Path(table).exists() and Path(table).stat().st_mtime > STARTED:
         print(f"\n{Path(table).read_text()}\nMore in {Path(table).parent}/: metrics.tsv, figures/, manifest.json")

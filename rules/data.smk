@@ -10,6 +10,7 @@ rule demo_data:
         f"{RESULTS}/benchmarks/demo_data.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -35,12 +36,12 @@ rule index:
         f"{RESULTS}/benchmarks/index.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=30,
     params:
         dataset=index_settings(),
-        needed=config["prediction"]["split"],
         source=source_digest("ssc.data.build"),
     script:
         "../workflow_scripts/index.py"
@@ -58,6 +59,7 @@ rule masks:
         f"{RESULTS}/benchmarks/masks/{{split}}/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=6000,
         runtime=60,

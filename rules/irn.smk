@@ -4,6 +4,7 @@
 rule irn_labels:
     input:
         index=INDEX,
+        classes=CLASSES,
         cams=f"{RUN}/cams/{{shard}}.zip",
     output:
         f"{RUN}/irn_labels/{{shard}}.zip",
@@ -13,6 +14,7 @@ rule irn_labels:
         f"{RUN}/benchmarks/irn_labels/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
@@ -26,6 +28,7 @@ rule irn_labels:
 rule train_irn:
     input:
         index=INDEX,
+        classes=CLASSES,
         labels=expand(f"{RUN}/irn_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
         initial=weight_file("irn"),
     output:

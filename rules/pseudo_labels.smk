@@ -4,6 +4,7 @@
 rule random_walk:
     input:
         index=INDEX,
+        classes=CLASSES,
         cams=f"{RUN}/cams/{{shard}}.zip",
         weights=f"{RUN}/irn.safetensors",
     output:
@@ -15,6 +16,7 @@ rule random_walk:
         f"{RUN}/benchmarks/random_walk/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=6000,
         runtime=240,
@@ -41,6 +43,7 @@ rule evaluate_pseudo_labels:
         f"{RUN}/benchmarks/evaluate_pseudo_labels.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,

@@ -21,11 +21,12 @@ rule metrics:
         f"{RUN}/benchmarks/metrics.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        benchmarks=lambda w: [f"{RESULTS}/benchmarks", f"{RESULTS}/{w.experiment}/benchmarks"],
+        benchmarks=benchmark_files,
         source=source_digest("ssc.report"),
     script:
         "../workflow_scripts/metrics.py"
@@ -42,11 +43,12 @@ rule manifest:
         f"{RUN}/benchmarks/manifest.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        config=lambda w: resolved(w.experiment),
+        config=method_settings,
         source=source_digest("ssc.provenance"),
     script:
         "../workflow_scripts/manifest.py"
@@ -86,6 +88,7 @@ rule figures:
         f"{RUN}/benchmarks/figures.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -127,6 +130,7 @@ rule panels:
         f"{RUN}/benchmarks/panels.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=30,

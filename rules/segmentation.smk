@@ -4,6 +4,7 @@
 rule train_segmentation:
     input:
         index=INDEX,
+        classes=CLASSES,
         pseudo_labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
         confidence=confidence_files,
         initial=weight_file("segmentation"),
@@ -33,6 +34,7 @@ rule train_segmentation:
 rule predictions:
     input:
         index=INDEX,
+        classes=CLASSES,
         weights=f"{RUN}/segmentation.safetensors",
     output:
         f"{RUN}/predictions/{{split}}/{{shard}}.zip",
@@ -42,6 +44,7 @@ rule predictions:
         f"{RUN}/benchmarks/predictions/{{split}}/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=6000,
         runtime=240,
@@ -68,6 +71,7 @@ rule evaluate_predictions:
         f"{RUN}/benchmarks/evaluate_predictions.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,

@@ -4,6 +4,7 @@
 rule superpixels:
     input:
         index=INDEX,
+        classes=CLASSES,
     output:
         f"{RESULTS}/superpixels/{{shard}}.zip",
     log:
@@ -12,6 +13,7 @@ rule superpixels:
         f"{RESULTS}/benchmarks/superpixels/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=120,

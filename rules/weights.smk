@@ -10,6 +10,7 @@ rule download_weights:
         "results/benchmarks/download_weights/{network}.tsv"
     conda:
         "../envs/ssc.yaml"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
@@ -22,6 +23,7 @@ rule download_weights:
 rule warm_start:
     input:
         index=INDEX,
+        classes=CLASSES,
     output:
         weights=f"{RESULTS}/warm_start/{{backbone}}-stride{{stride}}-seed{{seed}}.safetensors",
         history=f"{RESULTS}/warm_start/{{backbone}}-stride{{stride}}-seed{{seed}}_losses.json",

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORE = 255
+from ssc.conventions import IGNORE
+
 EPSILON = 1e-5
 
 
@@ -97,7 +98,7 @@ def path_maximum(edges: Tensor, offset: tuple[int, int], radius: int) -> Tensor:
     return _PathMaximum.apply(edges, offset, radius)
 
 
-def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, *, radius: int = 10) -> dict[str, Tensor]:
+def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: int = 10) -> dict[str, Tensor]:
     """Training losses of IRN over all pairs of labelled pixels closer than `radius` (IRN paper, section 4).
 
     Args:
@@ -244,7 +245,7 @@ def chebyshev_coefficients(power: int, tolerance: float = 1e-8) -> list[float]:
 
 
 @torch.no_grad()
-def random_walk(cams: Tensor, edges: Tensor, *, radius: int = 5, beta: float = 10.0, exp_times: int = 8) -> Tensor:
+def random_walk(cams: Tensor, edges: Tensor, radius: int = 5, beta: float = 10.0, exp_times: int = 8) -> Tensor:
     """Spread class scores along affinities: (cams * (1 - edges)) T^(2^exp_times) (IRN paper, section 5).
 
     T is similar to a symmetric matrix with its spectrum in [-1, 1], so a short Chebyshev expansion equals its power:

@@ -8,14 +8,14 @@ import torch
 from torch.nn import functional as F
 
 from ssc import archive
+from ssc.conventions import STRIDE
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
+from ssc.device import autocast, select_device
 from ssc.models.classifier import CAMClassifier
 from ssc.progress import track
-from ssc.training.common import autocast, select_device
 from ssc.weights import load_part
 
-STRIDE = 4
 _EPS = 1e-5
 
 
@@ -97,6 +97,7 @@ def extract_cams(
     """
     device = select_device(device)
     model = load_part(weights, "classifier", CAMClassifier, device=device)
+    model.drs_at_inference = settings["drs"]
     rows = read_index(index).shard("train", shard)
     with archive.write(output) as out:
         for row in track(rows, f"CAMs {shard}"):

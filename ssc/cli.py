@@ -39,12 +39,12 @@ def _predict(options: argparse.Namespace) -> None:
 
     from ssc.archive import encode_labels
     from ssc.data.transforms import read_image
+    from ssc.device import select_device
     from ssc.files import atomic
     from ssc.models.deeplab import DeepLabV2
     from ssc.panels import overlay
     from ssc.prediction import CRF_DEFAULTS, predict_labels
     from ssc.progress import track
-    from ssc.training.common import select_device
     from ssc.weights import load_part, read_header
 
     names = [photo.stem for photo in options.photos]

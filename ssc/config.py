@@ -8,11 +8,13 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
+from ssc.conventions import STRIDE
 from ssc.errors import InputError
 from ssc.models.names import OUTPUT_STRIDES
 
 # What all experiments of a data set share.
 _SHARED = {
+    "report",
     "dataset",
     "experiment",
     "experiments",
@@ -23,6 +25,9 @@ _SHARED = {
     "superpixels",
     "warm_start",
 }
+
+# Folders beside the experiments' in results/<data set>/.
+_FOLDERS = {"benchmarks", "data", "logs", "masks", "superpixels", "warm_start"}
 
 _PYTHON_TYPES = {
     "string": [str],
@@ -50,6 +55,10 @@ def complete(config: dict, schema: dict) -> dict:
     """
     completed = _check(config, schema)
     known = completed["experiments"]
+    if taken := sorted(_FOLDERS & set(known)):
+        raise InputError(
+            f"experiments.{taken[0]}: results/<data set>/{taken[0]} holds shared files; choose another name."
+        )
     for name in known:
         resolve(completed, schema, name)
     if split_seed(completed["experiment"])[0] not in known:
@@ -98,6 +107,10 @@ def _check(config: dict, schema: dict, where: str = "") -> dict:
     thresholds = config["seeds"]["thresholds"]
     if thresholds != sorted(set(thresholds)):
         raise InputError(f"{where}seeds.thresholds must ascend; sort them and drop repeats.")
+    if config["seeds"]["threshold"] not in thresholds:
+        raise InputError(
+            f"{where}seeds.threshold: {config['seeds']['threshold']} is not among thresholds; add it there."
+        )
     return config
 
 
@@ -114,9 +127,19 @@ def _check_networks(config: dict, where: str) -> None:
     crop, stride = config["classifier"]["crop"], config["classifier"]["output_stride"]
     if crop % stride:
         raise InputError(f"{where}classifier.crop: {crop} is no multiple of the output stride {stride}.")
-    low, high = config["classifier"]["resize_long"]
-    if low > high:
-        raise InputError(f"{where}classifier.resize_long: {low} is above {high}; write the smaller length first.")
+    if crop < 2 * stride:
+        raise InputError(
+            f"{where}classifier.crop: {crop} leaves one cell at output stride {stride}; take a larger one."
+        )
+    for section, key in (("classifier", "resize_long"), ("irn", "scale")):
+        low, high = config[section][key]
+        if low > high:
+            raise InputError(f"{where}{section}.{key}: {low} is above {high}; write the smaller one first.")
+    radius, cells = config["irn"]["radius"], config["irn"]["crop"] // STRIDE
+    if cells < 2 * radius - 1:
+        raise InputError(
+            f"{where}irn.crop: {STRIDE * cells} is too small for radius {radius}; take {8 * radius - 4} or more."
+        )
 
 
 def _check_weights(config: dict, place: str, weights: str, network: str) -> None:
@@ -204,7 +227,7 @@ def warm_start_settings(config: dict, *, backbone: str, output_stride: int) -> d
         "crop": classifier["crop"],
         "stop_gradient_after": 0,
         "freeze_norm": False,
-        "drs": {"enabled": False, "delta": 1.0, "at_inference": False},
+        "drs": {"enabled": False, "delta": 1.0},
         "cdr": {"enabled": False},
         "asm": {"enabled": False},
     }

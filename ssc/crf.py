@@ -125,7 +125,6 @@ class DenseCRF:
 def refine_labels(
     image: np.ndarray,
     labels: np.ndarray,
-    *,
     num_labels: int,
     confidence: float = 0.7,
     iterations: int = 10,
@@ -140,7 +139,6 @@ def refine_labels(
 def refine_probabilities(
     image: np.ndarray,
     probabilities: np.ndarray,
-    *,
     iterations: int = 10,
     gaussian: tuple[float, float] = GAUSSIAN,
     bilateral: tuple[float, float, float] = BILATERAL,

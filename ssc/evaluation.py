@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ssc.archive import Archive
+from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
-from ssc.data.masks import IGNORE, read_mask
+from ssc.data.masks import read_mask
 from ssc.errors import InputError
 from ssc.files import write_json
 from ssc.metrics import ConfusionMatrix, summary

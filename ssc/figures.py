@@ -71,7 +71,7 @@ def plot_threshold_curve(seeds: str | Path, output: str | Path) -> None:
     """mIoU of the seeds over the background threshold; the best point and the fixed threshold are marked.
 
     Args:
-        seeds: JSON file of `ssc.cams.summarise_seeds`.
+        seeds: JSON file of `ssc.seeds.summarise_seeds`.
         output: PNG file; a sentence instead of a curve where no training image has a mask.
 
     Raises:

@@ -7,13 +7,12 @@ import torch
 
 from ssc import archive
 from ssc.cams import argmax_labels, read_cams, upsample
+from ssc.conventions import IGNORE
 from ssc.crf import DenseCRF
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import read_image
 from ssc.parallel import parallel_map
 from ssc.progress import track
-
-IGNORE = 255
 
 
 def confident_labels(image: np.ndarray, classes: np.ndarray, cams: torch.Tensor, settings: dict) -> np.ndarray:

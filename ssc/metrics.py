@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ssc.conventions import IGNORE
+
 
 class ConfusionMatrix:
     """Counts of (target, prediction) pairs over pixels.
@@ -16,7 +18,7 @@ class ConfusionMatrix:
         counts: int64 (num_classes, num_classes), rows = target.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255):
+    def __init__(self, num_classes: int, ignore_index: int = IGNORE):
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
@@ -94,7 +96,7 @@ def threshold_counts(
     Returns:
         int64 (T, num_classes, num_classes).
     """
-    counted = target != 255
+    counted = target != IGNORE
     target, best = target[counted].astype(np.int64), best[counted].astype(np.int64)
     # A pixel is foreground for the first `level` thresholds: those below its score.
     level = np.searchsorted(thresholds, score[counted], side="left")

@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ssc.archive import Archive
 from ssc.cams import read_cams, upsample
+from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import normalise, read_image, resize_image, resize_labels
+from ssc.device import select_device
 from ssc.files import atomic
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
@@ -19,8 +21,7 @@ from ssc.models.irn import IRN
 from ssc.models.reconstruction import ReconstructionNet
 from ssc.palette import voc_palette
 from ssc.prediction import predict_labels
-from ssc.pseudo_labels import IGNORE, edge_map
-from ssc.training.common import select_device
+from ssc.pseudo_labels import edge_map
 from ssc.weights import load_part, read_header
 
 # A column of a sheet: row of the index, its photo (H, W, 3) and a tile size (h, w) to a picture uint8 (h, w, 3).

@@ -11,9 +11,9 @@ from ssc import archive
 from ssc.crf import refine_probabilities
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
+from ssc.device import autocast, select_device
 from ssc.models.deeplab import DeepLabV2
 from ssc.progress import track
-from ssc.training.common import autocast, select_device
 from ssc.weights import load_part
 
 # The constants of the paper's test-time CRF, for callers without a configuration.

@@ -20,17 +20,16 @@ log = logging.getLogger("ssc")
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Iterate over `items`, showing how far it is: a bar on a terminal, at most ten lines otherwise."""
+    """Iterate over `items`, showing how far it is: a bar on a terminal, at most ten lines in the log."""
     total = len(items) if total is None else total
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=what, total=total, leave=False)
-        return
     start = time.perf_counter()
     step = max(1, -(-total // _LINES))
-    for count, item in enumerate(items, start=1):
-        yield item
-        if count % step == 0 or count == total:
-            log.info("%s: %d/%d, %.1f s", what, count, total, time.perf_counter() - start)
+    with tqdm(desc=what, total=total, leave=False, disable=not sys.stderr.isatty()) as bar:
+        for count, item in enumerate(items, start=1):
+            yield item
+            bar.update()
+            if count % step == 0 or count == total:
+                log.info("%s: %d/%d, %.1f s", what, count, total, time.perf_counter() - start)
 
 
 @contextmanager

@@ -10,12 +10,10 @@ from ssc.affinity import random_walk
 from ssc.cams import argmax_labels, read_cams, resize_maps, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
+from ssc.device import autocast, select_device
 from ssc.models.irn import IRN
 from ssc.progress import track
-from ssc.training.common import autocast, select_device
 from ssc.weights import load_part
-
-IGNORE = 255
 
 
 @torch.no_grad()

@@ -6,25 +6,12 @@ from pathlib import Path
 from ssc.data.index import read_classes
 from ssc.files import read_json, read_tsv, write_text, write_tsv
 
-# Rules in the order of the road; a stage's cost is the sum over its rules' jobs.
-_STAGES = {
-    "data": ("demo_data", "index", "masks"),
-    "superpixels": ("superpixels",),
-    "warm start": ("warm_start",),
-    "classifier": ("train_classifier",),
-    "seeds": ("cams", "count_seeds", "evaluate_seeds"),
-    "IRN labels": ("irn_labels",),
-    "IRN": ("train_irn",),
-    "pseudo-labels": ("random_walk", "evaluate_pseudo_labels"),
-    "segmentation": ("train_segmentation", "predictions", "evaluate_predictions"),
-}
-
 
 def write_metrics(
     *,
     metrics: Sequence[str | Path],
     classes: str | Path,
-    benchmarks: Sequence[str | Path],
+    benchmarks: Mapping[str, Sequence[str | Path]],
     table: str | Path,
     text: str | Path,
 ) -> None:
@@ -33,20 +20,20 @@ def write_metrics(
     Args:
         metrics: JSON files of the seeds, the pseudo-labels and the segmentation.
         classes: class list of the index.
-        benchmarks: folders of benchmark files named `<rule>.tsv` or `<rule>/<job>.tsv`.
+        benchmarks: by stage, in the order of the road, Snakemake's benchmark files of its jobs where they exist.
         table: TSV to write, one row per stage and baseline. IoU in percent, time in seconds over all jobs, memory in
             MB of the largest job.
         text: plain-text table of mIoU and cost.
     """
     names = ["background", *read_classes(classes)]
-    costs = _costs(benchmarks)
+    costs = {stage: _cost(files) for stage, files in benchmarks.items()}
     figures = {
         stage: read_json(path) for stage, path in zip(("seeds", "pseudo-labels", "segmentation"), metrics, strict=True)
     }
     rows = []
-    for stage in _STAGES:
-        if stage in costs or stage in figures:
-            rows.append(_row(stage, figures.get(stage), names, costs.get(stage, {})))
+    for stage, cost in costs.items():
+        if cost or stage in figures:
+            rows.append(_row(stage, figures.get(stage), names, cost))
         for name, miou in figures.get(stage, {}).get("baselines", {}).items():
             split = figures[stage]["split"]
             rows.append({"stage": f"baseline: {name}", "split": split, "miou": _percent(miou)})
@@ -73,25 +60,15 @@ def _row(stage: str, figures: Mapping | None, classes: Sequence[str], cost: Mapp
     return row
 
 
-def _costs(folders: Sequence[str | Path]) -> dict[str, dict[str, str]]:
-    """Seconds and memory of each stage that left benchmark files."""
-    costs = {}
-    for stage, rules in _STAGES.items():
-        patterns = [pattern for rule in rules for pattern in (f"{rule}.tsv", f"{rule}/**/*.tsv")]
-        jobs = [
-            job
-            for folder in folders
-            for pattern in patterns
-            for file in sorted(Path(folder).glob(pattern))
-            for job in read_tsv(file)
-        ]
-        if jobs:
-            # A job too short to be sampled has no memory figure.
-            memory = [float(job["max_rss"]) for job in jobs if job["max_rss"] not in ("-", "NA", "")]
-            costs[stage] = {"seconds": f"{sum(float(job['s']) for job in jobs):.1f}"}
-            if memory:
-                costs[stage]["memory_mb"] = f"{max(memory):.0f}"
-    return costs
+def _cost(files: Sequence[str | Path]) -> dict[str, str]:
+    """Seconds over all jobs and memory of the largest; empty without a benchmark file."""
+    jobs = [job for file in files if Path(file).exists() for job in read_tsv(file)]
+    if not jobs:
+        return {}
+    cost = {"seconds": f"{sum(float(job['s']) for job in jobs):.1f}"}
+    # A job too short to be sampled has no memory figure.
+    memory = [float(job["max_rss"]) for job in jobs if job["max_rss"] not in ("-", "NA", "")]
+    return cost | ({"memory_mb": f"{max(memory):.0f}"} if memory else {})
 
 
 def _percent(value: float | None) -> str:

@@ -14,7 +14,13 @@ from ssc.progress import track
 
 
 def count_seeds(
-    *, index: str | Path, shard: str, cams: str | Path, masks: str | Path, output: str | Path, settings: dict
+    *,
+    index: str | Path,
+    shard: str,
+    cams: str | Path,
+    masks: str | Path,
+    output: str | Path,
+    thresholds: Sequence[float],
 ) -> None:
     """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
 
@@ -23,7 +29,7 @@ def count_seeds(
     """
     table = read_index(index)
     cam_archive, mask_archive = archive.Archive(cams), archive.Archive(masks)
-    thresholds = np.asarray(settings["thresholds"], np.float64)
+    thresholds = np.asarray(thresholds, np.float64)
     num_classes = table.num_classes + 1
     counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
     images = 0
@@ -41,7 +47,7 @@ def count_seeds(
     write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
 
 
-def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, settings: dict) -> None:
+def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:
     """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold."""
     classes = read_index(index).classes
     parts = [read_json(path) for path in shards]
@@ -49,7 +55,7 @@ def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: 
     counts = sum(np.asarray(part["counts"], np.int64) for part in parts)
     curve = [summary(matrix, classes) for matrix in counts]
     scores = [point["miou"] if point["miou"] is not None else -1 for point in curve]
-    best, fixed = int(np.argmax(scores)), int(np.argmin(np.abs(np.subtract(thresholds, settings["threshold"]))))
+    best, fixed = int(np.argmax(scores)), thresholds.index(threshold)
     result = {
         "stage": "seeds",
         "split": "train",

@@ -28,8 +28,8 @@ from ssc.selective_search import extents, histograms, merge, neighbours
 
 def superpixels(
     image: np.ndarray,
-    *,
     max_regions: int = 64,
+    *,
     scale: float = 50.0,
     sigma: float = 0.8,
     min_size: int | None = None,

@@ -8,5 +8,5 @@ with logged(snakemake.log[0]):
         cams=snakemake.input.cams,
         masks=snakemake.input.masks,
         output=snakemake.output[0],
-        settings=snakemake.params.settings,
+        thresholds=snakemake.params.thresholds,
     )

@@ -6,5 +6,5 @@ with logged(snakemake.log[0]):
         index=snakemake.input.index,
         shards=snakemake.input.shards,
         output=snakemake.output[0],
-        settings=snakemake.params.settings,
+        threshold=snakemake.params.threshold,
     )

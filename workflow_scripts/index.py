@@ -6,5 +6,5 @@ with logged(snakemake.log[0]):
     write_index(
         snakemake.output.index,
         build_index(snakemake.params.dataset),
-        needed=snakemake.params.needed,
+        needed=snakemake.config["prediction"]["split"],
     )

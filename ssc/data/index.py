@@ -76,7 +76,7 @@ def write_index(path: str | Path, index: Index, *, needed: str = "train") -> Non
 
     Raises:
         InputError: an id occurs twice in a split or is no safe member name of an archive, a class name
-            occurs twice or cannot be carried in a line of text, or there is no training image.
+            occurs twice, is `background` or cannot be carried in a line of text, or there is no training image.
     """
     seen = set()
     for row in index.rows:
@@ -87,6 +87,8 @@ def write_index(path: str | Path, index: Index, *, needed: str = "train") -> Non
     for name in index.classes:
         if name.splitlines() != [name.strip()] or ";" in name or "\t" in name:
             raise InputError(f"Class name {name!r} is empty, padded, or holds ';', tab or line break; rename it.")
+        if name.casefold() == "background":
+            raise InputError(f"{name!r} is not a class of its own: class 0 is the background; take it off the list.")
     if len(set(index.classes)) != len(index.classes):
         raise InputError("A class name occurs twice in the class list; keep one of them.")
     if not index.split("train"):

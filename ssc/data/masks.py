@@ -10,13 +10,12 @@ from PIL import Image
 from pycocotools import mask as rle_api
 
 from ssc import archive
+from ssc.conventions import IGNORE
 from ssc.data.coco import class_of_category, image_id, read_instances
 from ssc.data.index import Row
 from ssc.errors import InputError
 
-IGNORE = 255
 _ORIENTATION, _TURNED = 0x0112, 5  # EXIF tag; values from 5 on swap the sides
-"""Label of pixels that no metric counts."""
 
 
 def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> None:

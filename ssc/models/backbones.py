@@ -21,19 +21,17 @@ class ResNetBackbone(nn.Module):
 
     def __init__(self, name: str, *, output_stride: int, dilate: bool):
         super().__init__()
-        network = _tiny() if name == "tiny" else getattr(torchvision.models, name)(weights=None)
+        network = _TinyResNet() if name == "tiny" else getattr(torchvision.models, name)(weights=None)
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         self.layer1, self.layer2 = network.layer1, network.layer2
         self.layer3, self.layer4 = network.layer3, network.layer4
         stride = 4 if name != "tiny" else 2
         dilation = 1
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            if layer[0].stride == 1:
-                continue
-            if stride < output_stride:
-                stride *= 2
-            else:
-                dilation = _drop_stride(layer, dilation=dilation, dilate=dilate)
+        for layer in self.layers():
+            drop = stride * layer[0].stride > output_stride
+            if not drop:
+                stride *= layer[0].stride
+            dilation = _set_sampling(layer, dilation, drop=drop, dilate=dilate)
         self.channels = (self.bn1.num_features, *(_out_channels(layer) for layer in self.layers()))
 
     def layers(self) -> tuple[nn.Sequential, ...]:
@@ -154,10 +152,6 @@ class _TinyResNet(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _tiny() -> _TinyResNet:
-    return _TinyResNet()
-
-
 def _basic_layer(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
     return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut))
@@ -167,18 +161,19 @@ def _out_channels(layer: nn.Sequential) -> int:
     return [m.num_features for m in layer[-1].children() if isinstance(m, nn.BatchNorm2d)][-1]
 
 
-def _drop_stride(layer: nn.Sequential, *, dilation: int, dilate: bool) -> int:
-    """Set the strides of a residual stage to 1; dilate its 3x3 convolutions; return the new dilation.
+def _set_sampling(layer: nn.Sequential, dilation: int, *, drop: bool, dilate: bool) -> int:
+    """Dilate the 3x3 convolutions of a residual stage; with `drop`, set its strides to 1; return the new dilation.
 
-    The first block keeps the dilation of the stage before, since its input still has that sampling.
+    A convolution that loses its stride still reads a map of the old sampling, so only those after it are dilated more:
+    at the positions that the stride would have kept, all values stay what they were.
     """
-    new = dilation * 2 if dilate else dilation
-    for position, block in enumerate(layer):
-        block.stride = 1
-        for conv in block.modules():
-            if isinstance(conv, nn.Conv2d):
-                conv.stride = (1, 1)
-                if conv.kernel_size == (3, 3):
-                    rate = dilation if position == 0 else new
-                    conv.dilation, conv.padding = (rate, rate), (rate, rate)
-    return new
+    for conv in layer.modules():
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        if conv.kernel_size == (3, 3):
+            conv.dilation = conv.padding = (dilation, dilation)
+            if drop and dilate:
+                dilation *= conv.stride[0]
+        if drop:
+            conv.stride = (1, 1)
+    return dilation

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ssc.models.backbones import backbone as build_backbone
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.drs import DiscriminativeRegionSuppression
 from ssc.weights import load_backbone
+
+_ENDS_IN_RELU = (nn.ReLU, BasicBlock, Bottleneck)
 
 
 class CAMClassifier(nn.Module):
@@ -19,9 +22,10 @@ class CAMClassifier(nn.Module):
         backbone: name, see `ssc.models.names.OUTPUT_STRIDES`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the feature maps; no dilation is used.
-        drs: suppress discriminative regions after layer2 (in training) and after each block of layer4.
+        drs: suppress discriminative regions after the third stage (in training) and after each residual block, or each
+            ReLU of VGG16, of the fifth.
         delta: upper bound of DRS.
-        drs_at_inference: keep the suppression in layer4 in evaluation mode.
+        drs_at_inference: keep the suppression in the fifth stage in evaluation mode.
         stop_gradient_after: in training, residual stages 1..this receive no gradient; 0 trains all.
         freeze_norm: batch norms keep their running statistics; those of the stem keep their affine part too.
     """
@@ -68,7 +72,9 @@ class CAMClassifier(nn.Module):
                 third = x
                 suppress = self.training or self.drs_at_inference
                 for block in layer:
-                    x = self.drs(block(x)) if suppress and not isinstance(block, nn.Conv2d) else block(x)
+                    x = block(x)
+                    if suppress and isinstance(block, _ENDS_IN_RELU):
+                        x = self.drs(x)
             else:
                 x = layer(x)
             if self.training and number == 2:

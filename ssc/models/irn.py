@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from ssc.conventions import STRIDE
 from ssc.models.backbones import backbone as build_backbone
 from ssc.weights import load_backbone
 
@@ -49,7 +50,7 @@ class IRN(nn.Module):
         """Image (B, 3, H, W) to edge logits (B, 1, h, w) and displacements (B, 2, h, w), (y, x) in pixels of
         that map; h = ceil(H / 4), w = ceil(W / 4). In evaluation mode the mean over the training set is
         subtracted from the displacements."""
-        size = tuple(-(-side // 4) for side in image.shape[-2:])
+        size = tuple(-(-side // STRIDE) for side in image.shape[-2:])
         with torch.no_grad():
             features = self.backbone(image)
         edge = [_resize(head(x), size).relu() for head, x in zip(self.edge, features, strict=True)]

@@ -11,12 +11,13 @@ from ssc.archive import Archive
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import MEAN, STD, augment, read_image
+from ssc.device import autocast, select_device
 from ssc.losses import PerceptualLoss, alignment_loss
 from ssc.models.classifier import CAMClassifier
 from ssc.models.loss_networks import loss_network
 from ssc.models.reconstruction import ReconstructionNet
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, autocast, seed_everything, select_device, set_poly_lr
+from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
 from ssc.weights import load_backbone, load_whole, read_header, save_weights
 
 
@@ -62,7 +63,6 @@ def train_classifier(
         "output_stride": settings["output_stride"],
         "drs": drs["enabled"],
         "delta": drs["delta"],
-        "drs_at_inference": drs["at_inference"],
         "stop_gradient_after": settings["stop_gradient_after"],
         "freeze_norm": settings["freeze_norm"],
     }

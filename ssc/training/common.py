@@ -1,9 +1,8 @@
-"""What the training loops share: device, precision, schedule, loss history, resumable checkpoints."""
+"""What the training loops share: schedule, loss history, resumable checkpoints."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +15,6 @@ from ssc.files import atomic, write_json
 from ssc.progress import log
 
 _HISTORY_POINTS = 200
-
-
-def select_device(name: str) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<n>`.
-
-    Raises:
-        InputError: CUDA is asked for and absent.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("device is 'cuda' but PyTorch finds no CUDA device; set device: auto or cpu.")
-    return torch.device(name)
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Mixed precision of the forward pass: `fp32`, `bf16`, or `auto` (bf16 on CUDA, fp32 on the CPU)."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def seed_everything(seed: int) -> None:
@@ -132,6 +111,8 @@ class Checkpoint:
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         torch.set_rng_state(state["rng"])
+        if torch.cuda.is_initialized():
+            torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])
         self._history.load_state_dict(state["history"])
         log.info("Resumed after epoch %d.", state["epoch"])
         return state["epoch"]
@@ -144,6 +125,8 @@ class Checkpoint:
             "modules": [module.state_dict() for module in self._modules],
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "rng": torch.get_rng_state(),
+            # A training on the CPU must not start CUDA only to find its generators unused.
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
             "history": self._history.state_dict(),
         }
         with atomic(self.path) as temporary:

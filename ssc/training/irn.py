@@ -8,15 +8,15 @@ import torch
 
 from ssc.affinity import irn_losses
 from ssc.archive import Archive
+from ssc.conventions import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import augment, read_image
+from ssc.device import autocast, select_device
 from ssc.models.irn import IRN
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, autocast, seed_everything, select_device, set_poly_lr
+from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
 from ssc.weights import save_weights
-
-STRIDE = 4
 
 
 def train_irn(
@@ -106,8 +106,8 @@ class Sampler:
     def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         scale = rng.uniform(*self.scale)
         maps = [self.archive.labels(row.id)]
-        image, (labels,) = augment(read_image(row.image), maps, scale=scale, fills=[255], crop=self.crop, rng=rng)
-        return image, labels[::STRIDE, ::STRIDE]
+        image, (labels,) = augment(read_image(row.image), maps, scale=scale, fills=[IGNORE], crop=self.crop, rng=rng)
+        return image, labels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]  # the pixels at the cells' centres
 
 
 @torch.no_grad()

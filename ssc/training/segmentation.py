@@ -8,16 +8,16 @@ import torch
 from torch.nn import functional as F
 
 from ssc.archive import Archive
+from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import augment, read_image
+from ssc.device import autocast, select_device
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.deeplab import DeepLabV2
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, autocast, seed_everything, select_device, set_poly_lr
+from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
 from ssc.weights import save_weights
-
-IGNORE = 255
 
 
 def train_segmentation(

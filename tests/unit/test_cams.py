@@ -103,7 +103,7 @@ def test_resized_maps_are_bilinear(size):
 def test_extracted_cams_are_normalised_maps_of_the_classes_present(model, tiny_set, tmp_path):
     options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
     save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
-    settings = {"scales": [1.0, 0.5]}
+    settings = {"scales": [1.0, 0.5], "drs": True}
     found = {}
     for shard in ("1-of-2", "2-of-2"):
         extract_cams(
@@ -145,7 +145,7 @@ def test_a_silent_class_has_zero_cams_not_nan(tiny_set, tmp_path):
         shard="1-of-1",
         weights=tmp_path / "w.safetensors",
         output=tmp_path / "cams.zip",
-        settings={"scales": [1.0]},
+        settings={"scales": [1.0], "drs": True},
         device="cpu",
     )
     assert (Archive(tmp_path / "cams.zip").arrays("a")["cams"] == 0).all()
@@ -183,11 +183,10 @@ def miou_by_sets(pixels: list[tuple[int, int]]) -> float:
 def test_seeds_equal_an_argmax_per_threshold(seeds, tmp_path):
     index, cams, masks = seeds
     thresholds = [0.05, 0.3, 0.55, 0.8, 0.99]
-    settings = {"thresholds": thresholds, "threshold": 0.3}
     shards = [tmp_path / f"{k}.json" for k in (1, 2, 3)]
     for k, output in enumerate(shards, start=1):
-        count_seeds(index=index, shard=f"{k}-of-3", cams=cams, masks=masks, output=output, settings=settings)
-    summarise_seeds(index=index, shards=shards, output=tmp_path / "seeds.json", settings=settings)
+        count_seeds(index=index, shard=f"{k}-of-3", cams=cams, masks=masks, output=output, thresholds=thresholds)
+    summarise_seeds(index=index, shards=shards, output=tmp_path / "seeds.json", threshold=0.3)
     result = read_json(tmp_path / "seeds.json")
 
     curve = []
@@ -221,14 +220,13 @@ def test_seeds_of_photos_without_labels_are_background(seeds, tmp_path):
     index, cams, _ = seeds
     with archive.write(tmp_path / "masks.zip") as masks:
         masks.add_labels("c", np.tile([0, 2], (20, 12)))
-    settings = {"thresholds": [0.0, 0.5], "threshold": 0.5}
     count_seeds(
         index=index,
         shard="1-of-1",
         cams=cams,
         masks=tmp_path / "masks.zip",
         output=tmp_path / "counts.json",
-        settings=settings,
+        thresholds=[0.0, 0.5],
     )
     counts = np.array(read_json(tmp_path / "counts.json")["counts"])
     expected = np.zeros((2, 4, 4), int)
@@ -240,10 +238,26 @@ def test_seeds_without_any_mask_have_no_figures(seeds, tmp_path):
     index, cams, _ = seeds
     with archive.write(tmp_path / "masks.zip"):
         pass
-    settings = {"thresholds": [0.1, 0.2], "threshold": 0.2}
     shard = {"index": index, "shard": "1-of-1", "cams": cams, "masks": tmp_path / "masks.zip"}
-    count_seeds(**shard, output=tmp_path / "counts.json", settings=settings)
-    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], output=tmp_path / "seeds.json", settings=settings)
+    count_seeds(**shard, output=tmp_path / "counts.json", thresholds=[0.1, 0.2])
+    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], output=tmp_path / "seeds.json", threshold=0.2)
     result = read_json(tmp_path / "seeds.json")
     assert result["images"] == result["pixels"] == 0
     assert result["miou"] is None and result["at_fixed_threshold"]["threshold"] == 0.2
+
+
+def test_drs_can_be_left_out_of_the_extraction(tiny_set, tmp_path):
+    torch.manual_seed(0)
+    options = {"num_classes": 3, "backbone": "tiny", "output_stride": 8, "drs": True}
+    save_weights(tmp_path / "classifier.safetensors", {"classifier": (CAMClassifier(**options), options)})
+    found = []
+    for drs in (True, False):
+        extract_cams(
+            index=tiny_set,
+            shard="1-of-1",
+            weights=tmp_path / "classifier.safetensors",
+            output=tmp_path / f"{drs}.zip",
+            settings={"scales": [1.0], "drs": drs},
+        )
+        found.append((tmp_path / f"{drs}.zip").read_bytes())
+    assert found[0] != found[1]

@@ -76,6 +76,8 @@ def test_shards_partition_a_split_by_id_alone(count):
         (["cat"], [row("a\tb")], "not a safe member name"),
         (["cat"], [row("a", "val")], "no training image"),
         (["cat", "dog", "cat"], [row()], "occurs twice in the class list"),
+        (["cat", "background"], [row()], "'background' is not a class of its own: class 0"),
+        (["BackGround"], [row()], "'BackGround' is not a class of its own: class 0"),
         ([""], [row()], "Class name ''"),
         ([" cat"], [row()], "Class name ' cat'"),
         (["a;b"], [row()], "Class name 'a;b'"),

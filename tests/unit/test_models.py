@@ -118,6 +118,21 @@ def test_dilated_backbone_is_torchvisions(stride, replaced):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("name", "full", "stride"),
+    [("tiny", 16, 8), ("tiny", 16, 4), ("resnet18", 32, 16), ("resnet18", 32, 8), ("resnet50", 32, 8)],
+)
+def test_a_dilated_backbone_computes_the_same_values_and_those_between(name, full, stride):
+    reference = randomised(backbone(name, output_stride=full))
+    own = backbone(name, output_stride=stride, dilate=True)
+    own.load_state_dict(reference.state_dict())
+    image = rand(1, 3, 97, 130)
+    for dense, sampled in zip(own.eval()(image), reference(image), strict=True):
+        step = -(-dense.shape[2] // sampled.shape[2])
+        torch.testing.assert_close(dense[:, :, ::step, ::step], sampled)
+    assert step == full // stride
+
+
 @pytest.mark.parametrize("name", ["resnet34", "resnet50"])
 def test_undilated_backbone_only_loses_strides(name):
     reference = randomised(getattr(torchvision.models, name)(weights=None))
@@ -238,6 +253,18 @@ def test_resnet50_has_drs_after_layer2_and_each_of_three_blocks_and_maps_at_stri
     assert shapes == ([(2, 512, 64, 64)] if training else []) + [(2, 2048, 32, 32)] * 3
     assert len(shapes) == calls
     assert model.classifier.bias is None
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_vgg16_has_drs_after_each_relu_of_its_last_stage_and_not_after_the_pooling(stride):
+    model = on_meta(CAMClassifier, 3, "vgg16", output_stride=stride)
+    randomised(model)
+    image = rand(2, 3, 48, 64)
+    fourth, features = model.stages(image)
+    x = F.max_pool2d(fourth, 2) if stride == 16 else F.max_pool2d(fourth, 3, stride=1, padding=1)
+    for conv in (model.backbone.features[index] for index in (24, 26, 28)):
+        x = suppress(F.conv2d(x, conv.weight, conv.bias, padding=1).relu())
+    torch.testing.assert_close(features, F.conv2d(x, model.classifier.weight))
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])

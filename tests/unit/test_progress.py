@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc import progress
 from ssc.errors import InputError
 from ssc.progress import log, logged, track
 
@@ -60,19 +59,20 @@ def test_a_line_comes_after_its_work(monkeypatch, caplog):
     assert seen == [0, 1, 2] and len(caplog.messages) == 3
 
 
-def test_a_bar_on_a_terminal(monkeypatch, caplog):
+def test_a_bar_on_a_terminal_beside_the_lines_of_the_log(monkeypatch, caplog):
     terminal = Terminal(True)
     monkeypatch.setattr(sys, "stderr", terminal)
     caplog.set_level(logging.INFO, logger="ssc")
-    shown = []
-
-    def bar(items, **options):
-        shown.append(options)
-        return items
-
-    monkeypatch.setattr(progress, "tqdm", bar)
     assert list(track("abc", "work")) == ["a", "b", "c"]
-    assert shown == [{"desc": "work", "total": 3, "leave": False}] and caplog.messages == []
+    assert "work" in terminal.text
+    assert len(caplog.messages) == 3
+
+
+def test_no_bar_in_a_file(monkeypatch):
+    file = Terminal(False)
+    monkeypatch.setattr(sys, "stderr", file)
+    list(track("abc", "work"))
+    assert file.text == ""
 
 
 @pytest.fixture(autouse=True)

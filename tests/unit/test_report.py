@@ -24,11 +24,16 @@ def write_all(tmp_path, counts):
     write_text(tmp_path / "benchmarks" / "cams" / "1-of-2.tsv", BENCHMARK.format(s=1.5, rss=100.0))
     write_text(tmp_path / "benchmarks" / "cams" / "2-of-2.tsv", BENCHMARK.format(s=2.5, rss=300.0))
     write_text(tmp_path / "benchmarks" / "evaluate_seeds.tsv", BENCHMARK.format(s=1, rss="-"))
-    write_text(tmp_path / "benchmarks" / "figures.tsv", BENCHMARK.format(s=50, rss=9000.0))
+    folder = tmp_path / "benchmarks"
     write_metrics(
         metrics=[tmp_path / "seeds.json", tmp_path / "pseudo.json", tmp_path / "segmentation.json"],
         classes=tmp_path / "classes.txt",
-        benchmarks=[tmp_path / "benchmarks"],
+        benchmarks={
+            "seeds": [*(folder / "cams").glob("*.tsv"), folder / "evaluate_seeds.tsv", folder / "absent.tsv"],
+            "IRN": [folder / "absent.tsv"],
+            "pseudo-labels": [],
+            "segmentation": [],
+        },
         table=tmp_path / "metrics.tsv",
         text=tmp_path / "summary.txt",
     )
@@ -46,7 +51,8 @@ def test_figures_in_percent_and_costs_summed_over_jobs(tmp_path):
     assert float(rows["seeds"]["memory_mb"]) == 300
     assert float(rows["baseline: all background"]["miou"]) == 25
     assert rows["baseline: image label"]["miou"] == ""
-    assert rows["seeds at 0.2"]["seconds"] == ""
+    assert rows["seeds at 0.2"]["seconds"] == rows["segmentation"]["seconds"] == ""
+    assert "IRN" not in rows
 
 
 def test_text_has_a_line_per_row_and_aligned_columns(tmp_path):

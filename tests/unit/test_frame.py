@@ -1,0 +1,51 @@
+"""Files of the frame that must agree with each other."""
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+def locked():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_conda_environment_has_the_locked_versions():
+    environment = yaml.safe_load((ROOT / "envs" / "ssc.yaml").read_text())
+    assert environment["dependencies"][-1]["pip"] == locked()
+
+
+def test_locked_versions_lie_in_the_ranges_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ranges = project["dependencies"] + [r for group in project["optional-dependencies"].values() for r in group]
+    pins = {Requirement(line).name.lower(): Requirement(line).specifier for line in locked()}
+    for requirement in map(Requirement, ranges):
+        (pin,) = pins[requirement.name.lower()]
+        assert pin.version in requirement.specifier
+
+
+def test_version_is_stated_once():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert version("ssc") == project["version"]
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {project['version']}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_every_rule_has_log_benchmark_resources_and_a_script():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in path.read_text().split("\nrule ")[1:]:
+            name = rule.split(":", 1)[0]
+            for directive in ("log:", "benchmark:", "threads:", "resources:", "mem_mb=", "runtime=", "script:"):
+                assert directive in rule, f"{path.name}: {name} lacks {directive}"
+
+
+def test_scripts_are_thin():
+    for path in (ROOT / "workflow_scripts").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 40, path
+        assert "with logged(snakemake.log[0]):" in text, path
