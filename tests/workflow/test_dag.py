@@ -112,7 +112,8 @@ def test_second_run_does_nothing(run):
         ("irn={'epochs': 2}", "train_irn", {"irn_labels", "cams", "superpixels"}),
         ("classifier={'cdr': {'alpha': 0.5}}", "train_classifier", {"warm_start", "superpixels", "masks", "index"}),
         ("superpixels={'max_regions': 16}", "superpixels", {"warm_start", "masks", "index"}),
-        ("seeds={'threshold': 0.3}", "count_seeds", {"cams", "train_classifier", "random_walk", "train_irn"}),
+        ("cams={'drs': False}", "cams", {"train_classifier", "superpixels"}),
+        ("seeds={'threshold': 0.3}", "evaluate_seeds", {"count_seeds", "cams", "random_walk", "train_irn"}),
     ],
 )
 def test_changed_key_reruns_its_stage_and_what_follows(run, change, first, kept):
@@ -148,6 +149,10 @@ def test_number_of_jobs_does_not_depend_on_the_number_of_images(tmp_path):
         ("classifier={'drs': {'dleta': 0.5}}", "did you mean 'delta'"),
         ("classifier={'lr': -1}", "classifier.lr"),
         ("experiment=nothing", "'nothing' is not among experiments"),
+        ("classifier={'lr': 'fast'}", "classifier.lr"),
+        ("irn={'radius': 10}", "irn.crop"),
+        ("seeds={'threshold': 0.23}", "seeds.threshold"),
+        ("experiments={'masks': {}}", "experiments.masks"),
         ("classifier={'output_stride': 32}", "classifier.output_stride: tiny has 4, 8, 16"),
     ],
 )
@@ -177,3 +182,12 @@ def test_damaged_archive_is_named(run, tmp_path):
     done = snakemake(tmp_path / "copy", "--forcerun", "count_seeds", "--until", "count_seeds")
     assert done.returncode != 0
     assert "is not a readable zip archive" in done.stdout + done.stderr
+
+
+def test_rule_graph_of_the_readme_is_the_workflows():
+    drawn = snakemake(ROOT, "--rulegraph", "mermaid-js", configfile=None).stdout
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn)}
+    shown = set(re.findall(r"^    (\w+) --> (\w+)$", (ROOT / "README.md").read_text(), flags=re.M))
+    assert shown <= edges
+    assert {rule for edge in shown for rule in edge} == set(names.values())
