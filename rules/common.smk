@@ -25,8 +25,8 @@ INDEX = f"{RESULTS}/index.tsv"
 CLASSES = f"{RESULTS}/classes.txt"
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 STARTED = time.time()
-# GPUs that a job asks for. Where there is none, `auto` asks for none, so that jobs share the processors instead; on a
-# cluster, whose login node may lack one, `device: cuda` asks for it.
+# GPUs that a job asks for. Where there is none, `auto` asks for none, so that jobs share the processors instead. The
+# profile of a cluster asks for them itself, since a login node may lack one.
 GPU = int(config["device"].startswith("cuda") or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
 
 
