@@ -122,6 +122,11 @@ def index_settings():
     return data
 
 
+def listed(root, place, pattern):
+    """Existing files of that pattern below a folder of the data set, which may be absent."""
+    return [str(file) for file in sorted(Path(root, place).glob(pattern))] if root else []
+
+
 def data_files():
     """Files of the data set that decide on the index; none that is missing, so that the index can say what is."""
     data = config["dataset"]
@@ -131,9 +136,13 @@ def data_files():
         case "coco":
             names = [data["train_instances"], data["val_instances"]]
         case "folder":
-            names = [f"{data['root']}/{data['labels']}"]
+            names = [f"{data['root']}/{name}" for name in (data["labels"], data["classes"] or "classes.txt")]
         case "voc":
-            names = [f"{data['root']}/VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"]
+            splits = "ImageSets/Segmentation/*.txt"
+            names = [
+                file for place in ("VOCdevkit/VOC2012", "VOC2012", ".") for file in listed(data["root"], place, splits)
+            ]
+            names += [file for place in ("dataset", ".") for file in listed(data["sbd"], place, "*.txt")]
     return [name for name in names if name and Path(name).exists()]
 
 
