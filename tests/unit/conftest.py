@@ -2,9 +2,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ssc.data.index import Index, Row, write_index
+
+
+@pytest.fixture(scope="module", autouse=True)
+def torch_switches():
+    """One thread, since on inputs this small threads only wait for each other; trainings set a global switch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

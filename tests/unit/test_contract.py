@@ -20,15 +20,6 @@ PHOTO = RNG.integers(0, 256, (24, 32, 3), np.uint8)
 IMAGE = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These inputs are so small that threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def is_scalar(value):
     return value.shape == () and bool(torch.isfinite(value))
 

@@ -20,15 +20,6 @@ masks = arrays.arrays(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These maps are so small that threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 

@@ -21,15 +21,6 @@ from ssc.models.reconstruction import LayerNorm
 CHOICES = [(name, stride) for name, strides in OUTPUT_STRIDES.items() for stride in strides]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These images are so small that threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def rand(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 

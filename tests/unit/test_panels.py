@@ -28,15 +28,6 @@ TRAIN = {
 PREDICTION = {"scales": [1.0], "flip": False, "crf": {"enabled": False}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose more to the handing out of work than they win."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A data set of five training images, the archives of every stage and untrained networks."""

@@ -50,16 +50,6 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These images are so small that threads would only wait for each other; trainings set torch's global switches."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-
-
 def make_data(folder, *, count, noise):
     """Images with a red or green rectangle on grey; superpixels, confident labels and confidence in two shards."""
     rng = np.random.default_rng(0)
