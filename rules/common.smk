@@ -167,7 +167,7 @@ def benchmark_files(wildcards):
             f"{shared}/index.tsv",
             *(job for name in sorted({"train", split}) for job in jobs(shared, f"masks/{name}")),
         ],
-        "superpixels": jobs(shared, "superpixels"),
+        "superpixels": jobs(shared, "superpixels") if superpixel_files(wildcards) else [],
         "warm start": [f"{shared}/warm_start/{name}.tsv" for name in sorted(set(warm))],
         "classifier": [f"{own}/train_classifier.tsv"],
         "seeds": [*jobs(own, "cams"), *jobs(own, "count_seeds"), f"{own}/evaluate_seeds.tsv"],

@@ -135,11 +135,10 @@ def _check_networks(config: dict, where: str) -> None:
         low, high = config[section][key]
         if low > high:
             raise InputError(f"{where}{section}.{key}: {low} is above {high}; write the smaller one first.")
-    radius, cells = config["irn"]["radius"], config["irn"]["crop"] // STRIDE
-    if cells < 2 * radius - 1:
-        raise InputError(
-            f"{where}irn.crop: {STRIDE * cells} is too small for radius {radius}; take {8 * radius - 4} or more."
-        )
+    radius, crop = config["irn"]["radius"], config["irn"]["crop"]
+    least = STRIDE * (2 * radius - 1)
+    if crop < least:
+        raise InputError(f"{where}irn.crop: {crop} is too small for radius {radius}; take {least} or more.")
 
 
 def _check_weights(config: dict, place: str, weights: str, network: str) -> None:

@@ -36,9 +36,11 @@ def evaluate_archives(
         output: JSON file.
 
     Raises:
-        InputError: a label map's size differs from its mask's.
+        InputError: the split has no image, or a label map's size differs from its mask's.
     """
     table = read_index(index)
+    if not table.split(split):
+        raise InputError(f"Split {split!r} has no image to evaluate; set prediction.split to one that has.")
     predicted, truth = Archive(*labels), Archive(*masks)
     predictors: dict[str, Callable[[Row, np.ndarray], np.ndarray]] = {
         stage: lambda row, target: predicted.labels(row.id),

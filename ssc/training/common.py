@@ -37,33 +37,44 @@ class History:
     def __init__(self, total: int):
         self._every = max(1, total // _HISTORY_POINTS)
         self._pending: dict[str, list[float]] = {}
+        self._step = 0
         self.points: list[dict[str, float]] = []
 
     def add(self, step: int, losses: dict[str, torch.Tensor]) -> None:
         """Take the losses of a step, counted from 0.
 
         Raises:
-            InputError: a loss is not finite.
+            InputError: a loss of the stretch that the step ends is not finite.
         """
+        self._step = step
         for name, value in losses.items():
             self._pending.setdefault(name, []).append(value.item())
         if (step + 1) % self._every == 0:
-            point = {name: float(np.mean(values)) for name, values in self._pending.items()}
-            if not np.isfinite(list(point.values())).all():
-                raise InputError(f"The training diverged at step {step} ({point}); lower the learning rate.")
-            self.points.append({"step": step + 1, **point})
-            self._pending = {}
+            self._close()
+
+    def _close(self) -> None:
+        point = {name: float(np.mean(values)) for name, values in self._pending.items()}
+        if not np.isfinite(list(point.values())).all():
+            raise InputError(f"The training diverged at step {self._step} ({point}); lower the learning rate.")
+        self.points.append({"step": self._step + 1, **point})
+        self._pending = {}
 
     def state_dict(self) -> dict:
         """What a resumed training needs: the points and the losses of the unfinished stretch."""
-        return {"points": self.points, "pending": self._pending}
+        return {"points": self.points, "pending": self._pending, "step": self._step}
 
     def load_state_dict(self, state: dict) -> None:
         """Take over what `state_dict` gave."""
-        self.points, self._pending = state["points"], state["pending"]
+        self.points, self._pending, self._step = state["points"], state["pending"], state["step"]
 
     def write(self, path: str | Path) -> None:
-        """Write the points as JSON."""
+        """Write the points as JSON, the last, shorter stretch included.
+
+        Raises:
+            InputError: one of its losses is not finite.
+        """
+        if self._pending:
+            self._close()
         write_json(path, {"points": self.points})
 
 

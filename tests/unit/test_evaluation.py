@@ -209,3 +209,17 @@ def test_empty_and_absent_sources_are_refused(tmp_path):
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(InputError, match="not a readable zip archive"):
         evaluate_folders(tmp_path / "text.zip", maps)
+
+
+def test_split_without_images_is_an_error(tiny_set, tmp_path):
+    write_zip(tmp_path / "empty.zip", {})
+    with pytest.raises(InputError, match="Split 'val' has no image"):
+        evaluate_archives(
+            index=tiny_set,
+            split="val",
+            stage="segmentation",
+            labels=[tmp_path / "empty.zip"],
+            masks=[tmp_path / "empty.zip"],
+            output=tmp_path / "out.json",
+        )
+    assert not (tmp_path / "out.json").exists()

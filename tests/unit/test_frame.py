@@ -7,6 +7,10 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
+from ssc.config import load_schema
+from ssc.crf import BILATERAL, GAUSSIAN
+from ssc.prediction import CRF_DEFAULTS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -49,3 +53,17 @@ def test_scripts_are_thin():
         text = path.read_text()
         assert len(text.splitlines()) <= 40, path
         assert "with logged(snakemake.log[0]):" in text, path
+
+
+def test_crf_constants_in_code_are_the_defaults_of_the_schema():
+    sections = load_schema(ROOT / "config" / "schema.yaml")["properties"]
+
+    def defaults(section):
+        rules = sections[section]["properties"]["crf"]["properties"]
+        return {name: rule["default"] for name, rule in rules.items()}
+
+    test_time, labels = defaults("prediction"), defaults("irn_labels")
+    del test_time["enabled"]
+    assert test_time == CRF_DEFAULTS
+    assert (labels["gaussian_sxy"], labels["gaussian_weight"]) == GAUSSIAN
+    assert tuple(labels[f"bilateral_{name}"] for name in ("sxy", "srgb", "weight")) == BILATERAL

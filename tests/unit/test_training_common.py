@@ -1,6 +1,7 @@
 """What the trainings share: schedule, loss history, checkpoints, device and precision."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from ssc.device import autocast, select_device
 from ssc.errors import InputError
+from ssc.files import read_json
 from ssc.training.common import Checkpoint, History, set_poly_lr
 
 
@@ -35,9 +37,9 @@ def test_history_takes_means_over_equal_stretches(tmp_path):
             losses["b"] = torch.tensor(2.0 * step)
         history.add(step, losses)
     history.write(tmp_path / "losses.json")
-    # 200 points of five steps; a loss that begins within a stretch is averaged over the steps that have it.
+    # Points of five steps, and the rest; a loss that begins within a stretch is averaged over the steps that have it.
     assert json.loads((tmp_path / "losses.json").read_text()) == {
-        "points": [{"step": 5, "a": 2.0}, {"step": 10, "a": 7.0, "b": 16.0}]
+        "points": [{"step": 5, "a": 2.0}, {"step": 10, "a": 7.0, "b": 16.0}, {"step": 12, "a": 10.5, "b": 21.0}]
     }
 
 
@@ -132,3 +134,20 @@ def test_devices(monkeypatch):
 def test_precision_on_the_cpu(precision, dtype):
     with autocast(torch.device("cpu"), precision):
         assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype
+
+
+def test_history_writes_the_last_shorter_stretch(tmp_path):
+    history = History(400)  # stretches of two steps
+    for step, value in enumerate([1.0, 3.0, 7.0]):
+        history.add(step, {"loss": torch.tensor(value)})
+    history.write(tmp_path / "losses.json")
+    assert read_json(tmp_path / "losses.json")["points"] == [{"step": 2, "loss": 2.0}, {"step": 3, "loss": 7.0}]
+
+
+def test_history_notices_a_divergence_in_the_last_shorter_stretch(tmp_path):
+    history = History(400)
+    for step, value in enumerate([1.0, 1.0, math.nan]):
+        history.add(step, {"loss": torch.tensor(value)})
+    with pytest.raises(InputError, match="diverged at step 2"):
+        history.write(tmp_path / "losses.json")
+    assert not (tmp_path / "losses.json").exists()
