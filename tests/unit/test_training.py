@@ -149,7 +149,7 @@ def test_equal_seeds_give_equal_bytes_and_workers_change_nothing(data, trained, 
 @pytest.mark.parametrize("kind", TRAININGS)
 @pytest.mark.parametrize("points", [200, 4])
 def test_a_resumed_training_ends_as_an_uninterrupted_one(data, trained, tmp_path, monkeypatch, kind, points):
-    """Nine steps in three epochs; with 4 points of two steps each (and the rest) a checkpoint falls within a stretch."""
+    """Nine steps in three epochs; with 4 points of two steps (and the rest) a checkpoint falls within a stretch."""
     monkeypatch.setattr(common, "_HISTORY_POINTS", points)
     expected = getattr(trained, kind)
     output = tmp_path / f"{kind}.safetensors"
