@@ -1,23 +1,4 @@
-# Weights to start from: ImageNet's, downloaded once and checked, or a warm start on the data set itself.
-
-
-rule download_weights:
-    output:
-        f"{WEIGHTS}/{{network}}.safetensors",
-    log:
-        "results/logs/download_weights/{network}.log",
-    benchmark:
-        "results/benchmarks/download_weights/{network}.tsv"
-    conda:
-        "../envs/ssc.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        source=source_digest("ssc.weights"),
-    script:
-        "../workflow_scripts/download_weights.py"
+# Weights to start from where there are no others: a warm start on the data set itself.
 
 
 rule warm_start:
@@ -44,3 +25,27 @@ rule warm_start:
         source=source_digest("ssc.training.classifier"),
     script:
         "../workflow_scripts/warm_start.py"
+
+
+rule check_trained:
+    input:
+        classes=CLASSES,
+        weights=lambda w: resolved(w.experiment)[w.stage]["trained"],
+    output:
+        f"{RUN}/trained/{{stage}}.json",
+    log:
+        f"{RUN}/logs/check_trained/{{stage}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/check_trained/{{stage}}.tsv"
+    # Weights that do not fit must be told before a training of hours begins.
+    priority: 100
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        source=source_digest("ssc.trained"),
+    script:
+        "../workflow_scripts/check_trained.py"

@@ -1,10 +1,7 @@
 """Weight files: safetensors with the options that rebuild the network, and the ImageNet weights' download."""
 
-import hashlib
 import json
 import re
-import shutil
-import urllib.request
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from ssc.download import download
 from ssc.errors import InputError
 from ssc.files import atomic
 
@@ -116,26 +114,15 @@ def download_imagenet(name: str, output: str | Path, *, url: str = IMAGENET_URL)
     if name not in IMAGENET_FILES:
         raise InputError(f"No ImageNet weights are known for {name!r}; known are {', '.join(IMAGENET_FILES)}.")
     file_name = IMAGENET_FILES[name]
+    digits = re.search(r"-([0-9a-f]{8})\.pth$", file_name)[1]
+    fetched = Path(output).with_name(file_name)
+    mend = f"put a safetensors file at {output} by hand"
+    download(url + file_name, fetched, checksum=f"sha256:{digits}", mend=mend)
+    try:
+        state = torch.load(fetched, map_location="cpu", weights_only=True)
+    finally:
+        fetched.unlink()
     with atomic(output) as temporary:
-        part = temporary.with_suffix(".pth")
-        try:
-            with urllib.request.urlopen(url + file_name, timeout=60) as response, part.open("wb") as handle:
-                shutil.copyfileobj(response, handle)
-            with part.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
-            expected = re.search(r"-([0-9a-f]{8})\.pth$", file_name)[1]
-            if not digest.startswith(expected):
-                raise InputError(
-                    f"{url}{file_name}: SHA-256 starts with {digest[:8]}, not {expected}; the download is "
-                    "damaged or was tampered with, try again."
-                )
-            state = torch.load(part, map_location="cpu", weights_only=True)
-        except OSError as error:
-            raise InputError(
-                f"Could not fetch {url}{file_name} ({error}); put a safetensors file at {output} by hand."
-            ) from None
-        finally:
-            part.unlink(missing_ok=True)
         temporary.write_bytes(save({key: tensor.contiguous() for key, tensor in state.items()}))
 
 

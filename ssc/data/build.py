@@ -11,7 +11,7 @@ def build_index(dataset: dict) -> Index:
     """Index the data set that a configuration describes.
 
     Args:
-        dataset: `kind` and the keyword arguments of its adapter: `voc` (root, sbd), `coco` (train_images,
+        dataset: `kind` and the keyword arguments of its adapter: `voc` (root, sbd, test_root), `coco` (train_images,
             train_instances, val_images, val_instances) or `folder` (root, images, labels, masks, classes).
             Keys that are absent or None take the adapter's default; other keys are left alone.
 
@@ -27,7 +27,7 @@ def build_index(dataset: dict) -> Index:
 
     match dataset.get("kind"):
         case "voc":
-            return index_voc(**given("root", optional=("sbd",)))
+            return index_voc(**given("root", optional=("sbd", "test_root")))
         case "coco":
             return index_coco(**given("train_images", "train_instances", optional=("val_images", "val_instances")))
         case "folder":

@@ -11,41 +11,53 @@ VOC_CLASSES = [
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 ]  # fmt: skip
 
+_PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")  # of VOC2012 below a folder that a user names
+_LISTS = "ImageSets/Segmentation"
 
-def index_voc(root: str | Path, *, sbd: str | Path | None = None) -> Index:
+
+def index_voc(root: str | Path, *, sbd: str | Path | None = None, test_root: str | Path | None = None) -> Index:
     """Index VOC 2012 for semantic segmentation, in its official layout.
 
     The training split is (VOC train + SBD train + SBD val) minus VOC val: 10,582 images, or the 1,464 of VOC
     train without SBD (paper, section IV-A). Image labels come from the XML annotations, difficult objects
     included. Images of VOC train and val carry their ground truth; those that only SBD lists carry none,
     because seeds and pseudo-labels are evaluated on VOC train. Test images are indexed where `test.txt`
-    exists, without labels.
+    exists, without labels; it comes with VOC2012test, not with the training images.
 
     Args:
         root: folder `VOC2012`, or `VOCdevkit` that holds it, or the folder that holds `VOCdevkit`.
         sbd: folder `dataset` of SBD (with `train.txt`, `val.txt`, `img/`), or the folder that holds it.
             Photos are taken from VOC where they exist there, otherwise from SBD; labels always from VOC.
+        test_root: folder of VOC2012test, at the levels of `root`; None for `root` itself.
 
     Raises:
         InputError: a folder, split list, photo or annotation is missing, or an annotation cannot be read.
     """
-    voc = _find(root, ("VOCdevkit/VOC2012", "VOC2012", "."), "ImageSets/Segmentation/train.txt")
-    lists = voc / "ImageSets" / "Segmentation"
-    train, val = _read_list(lists / "train.txt"), _read_list(lists / "val.txt")
-    test = _read_list(lists / "test.txt") if (lists / "test.txt").exists() else set()
-    jpegs = voc / "JPEGImages"
-    photos = _photos(jpegs)
+    voc = _find(root, _PLACES, f"{_LISTS}/train.txt")
+    train, val = _read_list(voc / _LISTS / "train.txt"), _read_list(voc / _LISTS / "val.txt")
+    held_out = voc if test_root is None else _find(test_root, _PLACES, f"{_LISTS}/test.txt")
+    test = _read_list(held_out / _LISTS / "test.txt") if (held_out / _LISTS / "test.txt").exists() else set()
+    masks = voc / "SegmentationClass"
+    if not masks.is_dir():
+        raise InputError(f"The mask folder {masks} does not exist; unpack the data set again.")
+    folders = [voc / "JPEGImages"]
     segmented = train | val
     if sbd is not None:
         boundaries = _find(sbd, ("dataset", "."), "train.txt")
         train |= _read_list(boundaries / "train.txt") | _read_list(boundaries / "val.txt")
-        photos = _photos(boundaries / "img") | photos
+        folders.append(boundaries / "img")
+    if held_out != voc:
+        folders.append(held_out / "JPEGImages")
     train -= val
+    photos = {}
+    for folder in reversed(folders):
+        photos |= _photos(folder)
 
     def row(image_id: str, split: str) -> Row:
         if image_id not in photos:
-            raise InputError(f"{image_id}.jpg of the {split} list is not among the photos; unpack it to {jpegs}.")
-        mask = str(voc / "SegmentationClass" / f"{image_id}.png") if image_id in segmented else ""
+            looked = " or ".join(map(str, folders))
+            raise InputError(f"{image_id}.jpg of the {split} list is not in {looked}; unpack the data set again.")
+        mask = str(masks / f"{image_id}.png") if image_id in segmented else ""
         labels = () if split == "test" else _read_labels(voc / "Annotations" / f"{image_id}.xml")
         return Row(image_id, split, photos[image_id], mask, labels)
 

@@ -21,6 +21,7 @@ COCO = {"train_images": "a", "train_instances": "b", "val_images": "c", "val_ins
         ({"kind": "voc", "root": "r"}, ("index_voc", {"root": "r"})),
         ({"kind": "voc", "root": "r", "sbd": None}, ("index_voc", {"root": "r"})),
         ({"kind": "voc", "root": "r", "sbd": "s", "name": "x"}, ("index_voc", {"root": "r", "sbd": "s"})),
+        ({"kind": "voc", "root": "r", "test_root": "t"}, ("index_voc", {"root": "r", "test_root": "t"})),
         ({"kind": "coco", **COCO}, ("index_coco", COCO)),
         ({"kind": "folder", "root": "r", "masks": "m", "classes": None}, ("index_folder", {"root": "r", "masks": "m"})),
     ],

@@ -14,7 +14,7 @@ OBJECT = "<object><name>{}</name><difficult>{}</difficult></object>"
 def write_voc(root: Path, *, train: list[str], val: list[str], test: list[str] | None = None, photos=None) -> Path:
     """A VOC tree in which every listed image shows a dog; photos are empty files, for no adapter reads pixels."""
     voc = root / "VOCdevkit" / "VOC2012"
-    for folder in ("ImageSets/Segmentation", "JPEGImages", "Annotations"):
+    for folder in ("ImageSets/Segmentation", "JPEGImages", "Annotations", "SegmentationClass"):
         (voc / folder).mkdir(parents=True)
     for name, ids in {"train": train, "val": val, "test": test}.items():
         if ids is not None:
@@ -70,6 +70,21 @@ def test_test_images_have_neither_labels_nor_mask_nor_need_of_an_annotation(tmp_
 
 
 @pytest.mark.parametrize("inner", [".", "VOCdevkit", "VOCdevkit/VOC2012"])
+def test_test_images_in_a_folder_of_their_own(tmp_path, inner):
+    (tmp_path / "held_out").mkdir()
+    write_voc(tmp_path, train=["a"], val=["b"], test=["old"])
+    held_out = write_voc(tmp_path / "held_out", train=[], val=[], test=["c", "d"])
+    index = index_voc(tmp_path, test_root=tmp_path / "held_out" / inner)
+    assert {row.id: Path(row.image).parent for row in index.split("test")} == dict.fromkeys(
+        "cd", held_out / "JPEGImages"
+    )
+    assert [row.id for row in index.rows] == ["a", "b", "c", "d"]
+    (held_out / "ImageSets/Segmentation/test.txt").unlink()
+    with pytest.raises(InputError, match=r"None of .*held_out.*Segmentation/test\.txt.* exists"):
+        index_voc(tmp_path, test_root=tmp_path / "held_out" / inner)
+
+
+@pytest.mark.parametrize("inner", [".", "VOCdevkit", "VOCdevkit/VOC2012"])
 def test_root_at_any_level(tmp_path, inner):
     voc = write_voc(tmp_path, train=["a"], val=["b"])
     row = index_voc(tmp_path / inner).rows[0]
@@ -119,11 +134,12 @@ def replace(path: str, text: str):
         (remove("ImageSets/Segmentation/train.txt"), r"None of .*VOCdevkit/VOC2012/ImageSets"),
         (remove("ImageSets/Segmentation/val.txt"), "val.txt"),
         (remove("Annotations/a.xml"), r"Annotations/a\.xml does not exist"),
-        (remove("JPEGImages/b.jpg"), r"b\.jpg of the val list"),
+        (remove("JPEGImages/b.jpg"), r"b\.jpg of the val list is not in .*VOC2012/JPEGImages; unpack"),
         (replace("Annotations/a.xml", "<annotation>"), r"a\.xml is not valid XML"),
         (replace("Annotations/a.xml", XML.format(OBJECT.format("unicorn", 0))), r"a\.xml.*'unicorn'"),
         (replace("Annotations/a.xml", XML.format("<object><name/></object>")), r"a\.xml.*''"),
         (lambda voc: (voc / "JPEGImages").rename(voc / "photos"), "JPEGImages does not exist"),
+        (lambda voc: (voc / "SegmentationClass").rmdir(), "mask folder .*SegmentationClass does not exist"),
     ],
 )
 def test_incomplete_trees_are_refused(tmp_path, damage, message):
@@ -138,6 +154,19 @@ def test_wrong_sbd_folder_is_refused(tmp_path):
     write_voc(tmp_path, train=["a"], val=["b"])
     with pytest.raises(InputError, match=r"nowhere/dataset/train\.txt"):
         index_voc(tmp_path, sbd=tmp_path / "nowhere")
+
+
+def test_photos_are_looked_for_in_both_folders(tmp_path):
+    write_voc(tmp_path, train=["a"], val=["b"], photos=["a", "b", "c"])
+    dataset = write_sbd(tmp_path, train=["a", "d"], val=[])
+    with pytest.raises(InputError, match=r"d\.jpg of the train list is not in .*JPEGImages or .*dataset/img; unpack"):
+        index_voc(tmp_path, sbd=dataset)
+    (dataset / "img").rmdir()
+    with pytest.raises(InputError, match=r"photo folder .*dataset/img does not exist"):
+        index_voc(tmp_path, sbd=dataset)
+    (dataset / "val.txt").unlink()
+    with pytest.raises(InputError, match=r"split list .*dataset/val\.txt does not exist"):
+        index_voc(tmp_path, sbd=dataset)
 
 
 def test_real_annotations(shared_data):

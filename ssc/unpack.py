@@ -1,0 +1,78 @@
+"""Unpacking of downloaded archives: whole or not at all, and never outside of the folder."""
+
+import gzip
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+from ssc.errors import InputError
+from ssc.files import check_member_name
+from ssc.progress import log, track
+
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def unpack(archive: str | Path, folder: str | Path) -> None:
+    """Unpack a zip or tar file (plain or gzip) into a new folder, which appears when all is there.
+
+    Args:
+        archive: the file; its content says what it is.
+        folder: folder to make; members keep their paths below it.
+
+    Raises:
+        InputError: the folder exists, the archive is absent, damaged or cut off, or a member is absolute, leaves
+            the folder, links out of it, or is a device.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise InputError(f"The folder {folder} exists already; delete it to unpack {archive} anew.")
+    log.info("unpacking %s to %s", archive, folder)
+    partial = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed job
+    partial.mkdir(parents=True)
+    try:
+        with Path(archive).open("rb") as handle:
+            kind = handle.read(2)
+        (_unpack_zip if kind == b"PK" else _unpack_tar)(archive, partial)
+        os.sync()  # one call, where a call per file would take minutes
+        partial.replace(folder)
+    except FileNotFoundError:
+        raise InputError(f"The archive {archive} does not exist.") from None
+    except _DAMAGED:
+        raise InputError(f"The archive {archive} is damaged or cut off; fetch it again.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unpack_zip(path: str | Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for member in track(archive.infolist(), "files"):
+            _check_name(path, member.filename)
+            archive.extract(member, folder)  # a link becomes a file that holds its target
+
+
+def _unpack_tar(path: str | Path, folder: Path) -> None:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            _check_name(path, member.name)
+            try:
+                archive.extract(member, folder, filter="data")
+            except tarfile.FilterError as error:
+                raise InputError(f"The archive {path} is refused: {error}; do not use it.") from None
+        # A tar file that was cut between two members reads as a shorter one, but for the empty block at its end; and
+        # gzip compares its checksum when all is read.
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("unexpected end of data")
+        while archive.fileobj.read(1 << 20):
+            pass
+
+
+def _check_name(path: str | Path, name: str) -> None:
+    try:
+        check_member_name(name)
+    except InputError:
+        raise InputError(f"The archive {path} is refused: {name!r} would leave its folder; do not use it.") from None

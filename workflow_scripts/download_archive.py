@@ -1,0 +1,11 @@
+from ssc.data.releases import archive_url
+from ssc.download import download
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    download(
+        archive_url(snakemake.wildcards.release, mirror=snakemake.config["dataset"]["mirror"]),
+        snakemake.output[0],
+        checksum=snakemake.params.checksum,
+        mend="run again to go on, set dataset.mirror, or name the folders of your own copy under dataset",
+    )
