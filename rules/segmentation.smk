@@ -5,7 +5,7 @@ rule train_segmentation:
     input:
         index=INDEX,
         classes=CLASSES,
-        pseudo_labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
+        pseudo_labels=artefacts("pseudo_labels", "pseudo_labels/{shard}.zip"),
         confidence=confidence_files,
         initial=weight_file("segmentation"),
     output:
@@ -35,9 +35,11 @@ rule predictions:
     input:
         index=INDEX,
         classes=CLASSES,
-        weights=f"{RUN}/segmentation.safetensors",
+        weights=trained("segmentation"),
+        checked=trained_facts("segmentation"),
     output:
-        f"{RUN}/predictions/{{split}}/{{shard}}.zip",
+        labels=f"{RUN}/predictions/{{split}}/{{shard}}.zip",
+        steps=f"{RUN}/prediction_steps/{{split}}/{{shard}}.zip",
     log:
         f"{RUN}/logs/predictions/{{split}}/{{shard}}.log",
     benchmark:
@@ -62,9 +64,11 @@ rule evaluate_predictions:
         index=INDEX,
         classes=CLASSES,
         labels=prediction_files,
+        steps=prediction_step_files,
         masks=prediction_masks,
     output:
-        f"{RUN}/segmentation.json",
+        figures=f"{RUN}/segmentation.json",
+        images=f"{RUN}/segmentation_images.tsv",
     log:
         f"{RUN}/logs/evaluate_predictions.log",
     benchmark:
@@ -78,6 +82,29 @@ rule evaluate_predictions:
     params:
         split=setting("prediction", "split"),
         stage="segmentation",
+        steps=prediction_steps,
         source=source_digest("ssc.evaluation"),
     script:
         "../workflow_scripts/evaluate.py"
+
+
+rule voc_test_archive:
+    input:
+        index=INDEX,
+        predictions=artefacts("predictions", "predictions/test/{shard}.zip"),
+    output:
+        f"{RUN}/voc_test.tar.gz",
+    log:
+        f"{RUN}/logs/voc_test_archive.log",
+    benchmark:
+        f"{RUN}/benchmarks/voc_test_archive.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        source=source_digest("ssc.voc_server"),
+    script:
+        "../workflow_scripts/voc_test_archive.py"

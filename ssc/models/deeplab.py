@@ -1,10 +1,13 @@
 """DeepLabV2 (Chen et al. 2017): dilated backbone and atrous spatial pyramid pooling by summation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from ssc.device import autocast
 from ssc.models.backbones import backbone as build_backbone
 from ssc.weights import load_backbone
 
@@ -16,8 +19,8 @@ class DeepLabV2(nn.Module):
 
     Args:
         num_classes: classes with background.
-        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`. `vgg16` gets the large-field-of-view fc6 and fc7 in each
-            branch, the residual networks one 3x3 convolution.
+        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`. `vgg16` gets its fifth pooling at
+            stride 1 and the large-field-of-view fc6 and fc7 in each branch, the residual networks one 3x3 convolution.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: 8 or 16 (4 too for `tiny`).
         rates: dilations of the branches.
@@ -34,6 +37,7 @@ class DeepLabV2(nn.Module):
     ):
         super().__init__()
         self.backbone = build_backbone(backbone, output_stride=output_stride, dilate=True)
+        self.pool = nn.MaxPool2d(3, stride=1, padding=1) if backbone == "vgg16" else nn.Identity()
         branch = _large_field_of_view if backbone == "vgg16" else _branch
         self.aspp = nn.ModuleList(branch(self.backbone.channels[-1], num_classes, rate) for rate in rates)
         for layer in self.aspp.modules():
@@ -44,8 +48,18 @@ class DeepLabV2(nn.Module):
             load_backbone(self.backbone, weights)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        features = self.backbone(image)[-1]
+        features = self.pool(self.backbone(image)[-1])
         return sum(branch(features) for branch in self.aspp)
+
+
+def mean_logits(
+    networks: Sequence[DeepLabV2], image: torch.Tensor, *, size: tuple[int, int], precision: str
+) -> torch.Tensor:
+    """Mean of the networks' logits for images (B, 3, h, w), float32 (B, K, *size), interpolated bilinearly."""
+    with autocast(image.device, precision):
+        logits = [network(image) for network in networks]
+    mean = sum(each.float() for each in logits) / len(networks)
+    return F.interpolate(mean, size=size, mode="bilinear", align_corners=False)
 
 
 def _branch(inputs: int, outputs: int, rate: int) -> nn.Conv2d:

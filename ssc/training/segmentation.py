@@ -1,4 +1,4 @@
-"""Training of DeepLabV2 on pseudo-labels (paper section IV-A)."""
+"""Training of DeepLabV2 on pseudo-labels: one network, or two that are co-trained (paper section IV-A)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,13 @@ from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import augment, read_image
-from ssc.device import autocast, select_device
+from ssc.device import select_device
+from ssc.errors import InputError
 from ssc.models.backbones import freeze_batch_norm
-from ssc.models.deeplab import DeepLabV2
+from ssc.models.deeplab import DeepLabV2, mean_logits
 from ssc.progress import log, track
 from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
+from ssc.training.cotraining import cotraining_losses, mask_labels
 from ssc.weights import save_weights
 
 
@@ -34,21 +36,26 @@ def train_segmentation(
     precision: str = "auto",
     workers: int = 0,
 ) -> None:
-    """Train the segmentation network and write its weights.
+    """Train the segmentation network, or with co-training the two networks, and write the weights.
 
     Args:
         index: the index; its training split is used.
         pseudo_labels: shard archives of pseudo-labels (0..C, 255 ignored).
-        confidence: shard archives of confidence masks (0/1); unconfident pixels are ignored. Empty: all count.
-        initial: weights of the backbone; None for random ones.
-        output: safetensors file with the part `segmentation`.
-        history: JSON file of the loss over the training.
+        confidence: shard archives of confidence masks (0/1). Plain training ignores unconfident pixels, or none if this
+            is empty; co-training needs the masks.
+        initial: weights of the backbone; None for random ones. Heads are random, another one for each network.
+        output: safetensors file with the part `segmentation` and, with co-training, `segmentation_2`.
+        history: JSON file of the losses over the training.
         settings: the `segmentation` section of the config.
         seed, device, precision, workers: as in `train_classifier`.
 
     Raises:
-        InputError: weights that do not fit, unreadable photos, or a diverging training.
+        InputError: co-training without confidence masks, weights that do not fit, unreadable photos, or a diverging
+            training.
     """
+    cotrained = settings["training"] == "cotraining"
+    if cotrained and not confidence:
+        raise InputError("segmentation.training: cotraining needs confidence masks; give them, or set it to plain.")
     seed_everything(seed)
     device = select_device(device)
     table = read_index(index)
@@ -59,11 +66,13 @@ def train_segmentation(
         "output_stride": settings["output_stride"],
         "rates": settings["rates"],
     }
-    model = DeepLabV2(**options, weights=initial).to(device, memory_format=torch.channels_last)
+    parts = ["segmentation", "segmentation_2"] if cotrained else ["segmentation"]
+    networks = [DeepLabV2(**options, weights=initial).to(device, memory_format=torch.channels_last) for _ in parts]
     optimizer = torch.optim.SGD(
         [
-            {"params": model.backbone.parameters(), "lr": settings["lr"]},
-            {"params": model.aspp.parameters(), "lr": settings["head_lr"]},
+            {"params": part.parameters(), "lr": lr}
+            for network in networks
+            for part, lr in ((network.backbone, settings["lr"]), (network.aspp, settings["head_lr"]))
         ],
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
@@ -81,32 +90,46 @@ def train_segmentation(
         output,
         identity={"model": options, "settings": settings, "seed": seed, "precision": precision},
         inputs=[index, *pseudo_labels, *confidence, initial],
-        modules=[model],
+        modules=networks,
         optimizers=[optimizer],
         history=losses_over_time,
     )
     first = checkpoint.resume()
-    model.train()
-    if settings["freeze_norm"]:
-        freeze_batch_norm(model)
+    for network in networks:
+        network.train()
+        if settings["freeze_norm"]:
+            freeze_batch_norm(network)
     log.info("Segmentation: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
     for epoch in range(first, epochs):
         step = epoch * len(loader)
-        for image, target in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+        for batch in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+            image, labels, confident = (tensor.to(device, non_blocking=True) for tensor in batch)
             set_poly_lr(optimizer, step, total, floor=settings["min_lr"])
-            with autocast(device, precision):
-                logits = model(image.to(device, non_blocking=True))
-            logits = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
-            loss = masked_cross_entropy(logits, target.to(device, non_blocking=True))
+            if cotrained:
+                losses = cotraining_losses(
+                    networks,
+                    image,
+                    labels,
+                    confident,
+                    online=epoch >= settings["cotraining"]["warm_up"],
+                    settings=settings["cotraining"],
+                    # Four numbers: the loader's streams have two and three.
+                    rng=np.random.default_rng((seed, 0, 0, step + 1)),
+                    precision=precision,
+                )
+            else:
+                logits = mean_logits(networks, image, size=labels.shape[-2:], precision=precision)
+                losses = {"cross_entropy": masked_cross_entropy(logits, mask_labels(labels, confident))}
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            sum(losses.values()).backward()
             optimizer.step()
-            losses_over_time.add(step, {"cross_entropy": loss})
+            losses_over_time.add(step, losses)
             step += 1
         checkpoint.save(epoch + 1)
 
     losses_over_time.write(history)
-    save_weights(output, {"segmentation": (model, options)}, classes=table.classes, seed=seed, settings=settings)
+    trained = {part: (network, options) for part, network in zip(parts, networks, strict=True)}
+    save_weights(output, trained, classes=table.classes, seed=seed, settings=settings)
     checkpoint.remove()
 
 
@@ -117,17 +140,20 @@ def masked_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Te
 
 
 class Sampler:
-    """Training sample of the segmentation network: image (3, S, S) and target (S, S) int64 with 255 = ignored."""
+    """Training sample of the segmentation network: image (3, S, S), labels (S, S) int64, confident (S, S) bool.
+
+    Pixels outside the photo have the label 255 and are confident: no loss counts them. Without confidence masks every
+    pixel is confident.
+    """
 
     def __init__(self, *, labels: Archive, confidence: Archive | None, scales: Sequence[float], crop: int):
         self.labels, self.confidence, self.scales, self.crop = labels, confidence, scales, crop
 
-    def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         labels = self.labels.labels(row.id)
-        if self.confidence:
-            labels = np.where(self.confidence.labels(row.id) == 1, labels, IGNORE)
+        confidence = self.confidence.labels(row.id) if self.confidence else np.ones_like(labels)
         scale = self.scales[rng.integers(len(self.scales))]
-        image, (target,) = augment(
-            read_image(row.image), [labels], scale=scale, fills=[IGNORE], crop=self.crop, rng=rng
+        image, (labels, confidence) = augment(
+            read_image(row.image), [labels, confidence], scale=scale, fills=[IGNORE, 1], crop=self.crop, rng=rng
         )
-        return image, target
+        return image, labels, confidence == 1
