@@ -96,12 +96,14 @@ def write_superpixels(*, index: str | Path, shard: str, output: str | Path, sett
     Args:
         index, shard: the images.
         output: archive to write.
-        settings: the `superpixels` section of the config, keyword arguments of `superpixels`.
+        settings: the `superpixels` section of the config: `folder`, of no use here, and arguments of `superpixels`.
         threads: images segmented at the same time.
     """
 
+    options = {key: value for key, value in settings.items() if key != "folder"}
+
     def segment(row: Row) -> tuple[Row, np.ndarray]:
-        return row, superpixels(read_image(row.image), **settings)
+        return row, superpixels(read_image(row.image), **options)
 
     rows = read_index(index).shard("train", shard)
     with archive.write(output) as out:

@@ -1,13 +1,22 @@
 from ssc.cams import extract_cams
+from ssc.intermediate import import_cams
 from ssc.progress import logged
 
+files = {
+    "index": snakemake.input.index,
+    "shard": snakemake.wildcards.shard,
+    "output": snakemake.output[0],
+}
+settings = snakemake.params.settings
 with logged(snakemake.log[0]):
-    extract_cams(
-        index=snakemake.input.index,
-        shard=snakemake.wildcards.shard,
-        weights=snakemake.input.weights,
-        output=snakemake.output[0],
-        settings=snakemake.params.settings,
-        device=snakemake.config["device"],
-        precision=snakemake.params.precision,
-    )
+    if settings["folder"]:
+        import_cams(**files, folder=settings["folder"])
+    else:
+        extract_cams(
+            **files,
+            weights=snakemake.input.weights,
+            superpixels=snakemake.input.superpixels or None,
+            settings=settings,
+            device=snakemake.config["device"],
+            precision=snakemake.params.precision,
+        )

@@ -1,11 +1,15 @@
+from ssc.intermediate import import_superpixels
 from ssc.progress import logged
 from ssc.superpixels import write_superpixels
 
+files = {
+    "index": snakemake.input.index,
+    "shard": snakemake.wildcards.shard,
+    "output": snakemake.output[0],
+}
+settings = snakemake.params.settings
 with logged(snakemake.log[0]):
-    write_superpixels(
-        index=snakemake.input.index,
-        shard=snakemake.wildcards.shard,
-        output=snakemake.output[0],
-        settings=snakemake.params.settings,
-        threads=snakemake.threads,
-    )
+    if settings["folder"]:
+        import_superpixels(**files, folder=settings["folder"])
+    else:
+        write_superpixels(**files, settings=settings, threads=snakemake.threads)

@@ -26,12 +26,10 @@ class ResNetBackbone(nn.Module):
         self.layer1, self.layer2 = network.layer1, network.layer2
         self.layer3, self.layer4 = network.layer3, network.layer4
         stride = 4 if name != "tiny" else 2
-        dilation = 1
         for layer in self.layers():
-            drop = stride * layer[0].stride > output_stride
-            if not drop:
-                stride *= layer[0].stride
-            dilation = _set_sampling(layer, dilation, drop=drop, dilate=dilate)
+            stride *= layer[0].stride
+            if stride > output_stride:
+                _drop_stride(layer, dilation=stride // output_stride if dilate else 1)
         self.channels = (self.bn1.num_features, *(_out_channels(layer) for layer in self.layers()))
 
     def layers(self) -> tuple[nn.Sequential, ...]:
@@ -97,7 +95,8 @@ def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> Res
     Args:
         name: one of `OUTPUT_STRIDES`.
         output_stride: one of `OUTPUT_STRIDES[name]`; strides beyond it are dropped from the last stages.
-        dilate: replace dropped strides by dilation (DeepLab); without it the receptive field shrinks (classifier).
+        dilate: replace dropped strides by dilation, in all blocks of a stage alike (DeepLab) [R]; without it the
+            receptive field shrinks (classifier).
 
     Raises:
         ValueError: unknown name or output stride.
@@ -161,19 +160,10 @@ def _out_channels(layer: nn.Sequential) -> int:
     return [m.num_features for m in layer[-1].children() if isinstance(m, nn.BatchNorm2d)][-1]
 
 
-def _set_sampling(layer: nn.Sequential, dilation: int, *, drop: bool, dilate: bool) -> int:
-    """Dilate the 3x3 convolutions of a residual stage; with `drop`, set its strides to 1; return the new dilation.
-
-    A convolution that loses its stride still reads a map of the old sampling, so only those after it are dilated more:
-    at the positions that the stride would have kept, all values stay what they were.
-    """
+def _drop_stride(layer: nn.Sequential, *, dilation: int) -> None:
+    """Set the strides of a residual stage to 1 and dilate its 3x3 convolutions."""
     for conv in layer.modules():
-        if not isinstance(conv, nn.Conv2d):
-            continue
-        if conv.kernel_size == (3, 3):
-            conv.dilation = conv.padding = (dilation, dilation)
-            if drop and dilate:
-                dilation *= conv.stride[0]
-        if drop:
+        if isinstance(conv, nn.Conv2d):
             conv.stride = (1, 1)
-    return dilation
+            if conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (dilation, dilation)

@@ -70,4 +70,12 @@ def _head(inputs: int, outputs: int, *, groups: int) -> nn.Sequential:
 
 
 def _resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return x if x.shape[-2:] == size else interpolate(x, size=size, mode="bilinear", align_corners=False)
+    """Bilinear by the power of two that covers `size`, then cut to it [R]; a larger map is resized to it."""
+    if x.shape[-2] > size[0]:
+        return interpolate(x, size=size, mode="bilinear", align_corners=False)
+    factor = 1
+    while factor * x.shape[-2] < size[0] or factor * x.shape[-1] < size[1]:
+        factor *= 2
+    if factor > 1:
+        x = interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    return x[..., : size[0], : size[1]]

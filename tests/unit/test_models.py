@@ -100,9 +100,18 @@ def test_backbone_is_torchvisions(name):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize(("stride", "replaced"), [(16, [False, False, True]), (8, [False, True, True])])
-def test_dilated_backbone_is_torchvisions(stride, replaced):
+def deeplab_resnet50(stride):
+    """torchvision's dilated network with DeepLab's rates: all blocks of a stage are dilated alike."""
+    replaced = {16: [False, False, True], 8: [False, True, True]}[stride]
     reference = randomised(torchvision.models.resnet50(weights=None, replace_stride_with_dilation=replaced))
+    for layer, rate in ((reference.layer3, 16 // stride), (reference.layer4, 32 // stride)):
+        layer[0].conv2.dilation = layer[0].conv2.padding = (rate, rate)
+    return reference
+
+
+@pytest.mark.parametrize("stride", [16, 8])
+def test_dilated_backbone_is_torchvisions_with_all_blocks_dilated(stride):
+    reference = deeplab_resnet50(stride)
     own = with_weights_of(reference, backbone("resnet50", output_stride=stride, dilate=True))
     image = rand(1, 3, 65, 70)
     for ours, theirs in zip(own(image), torchvision_stages(reference, image), strict=True):
@@ -110,18 +119,18 @@ def test_dilated_backbone_is_torchvisions(stride, replaced):
 
 
 @pytest.mark.parametrize(
-    ("name", "full", "stride"),
-    [("tiny", 16, 8), ("tiny", 16, 4), ("resnet18", 32, 16), ("resnet18", 32, 8), ("resnet50", 32, 8)],
+    ("name", "stride", "rates"),
+    [
+        ("tiny", 8, (1, 1, 2, 2)),
+        ("tiny", 4, (1, 2, 4, 4)),
+        ("resnet18", 16, (1, 1, 1, 2)),
+        ("resnet18", 8, (1, 1, 2, 4)),
+    ],
 )
-def test_a_dilated_backbone_computes_the_same_values_and_those_between(name, full, stride):
-    reference = randomised(backbone(name, output_stride=full))
-    own = backbone(name, output_stride=stride, dilate=True)
-    own.load_state_dict(reference.state_dict())
-    image = rand(1, 3, 97, 130)
-    for dense, sampled in zip(own.eval()(image), reference(image), strict=True):
-        step = -(-dense.shape[2] // sampled.shape[2])
-        torch.testing.assert_close(dense[:, :, ::step, ::step], sampled)
-    assert step == full // stride
+def test_stages_beyond_the_output_stride_are_dilated(name, stride, rates):
+    for layer, rate in zip(backbone(name, output_stride=stride, dilate=True).layers(), rates, strict=True):
+        convs = [conv for conv in layer.modules() if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3)]
+        assert {conv.dilation for conv in convs} == {conv.padding for conv in convs} == {(rate, rate)}
 
 
 @pytest.mark.parametrize("name", ["resnet34", "resnet50"])
@@ -345,13 +354,13 @@ def test_reconstruction_net_written_out():
     net = ReconstructionNet(4, width=8, upsamplings=1).double()
     features = rand(2, 4, 3, 5).double()
 
-    def block(x, conv_block, activate=True):
-        padded = np.pad(x.detach().numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    def block(x, conv_block, activate=True, border="constant"):
+        padded = np.pad(x.detach().numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode=border)
         x = F.conv2d(torch.from_numpy(padded), conv_block.conv.weight, conv_block.conv.bias)
         x = torch.from_numpy(slow_layer_norm(x.detach().numpy(), conv_block.norm))
         return x.clamp(min=0) if activate else x
 
-    head = block(features, net.head)
+    head = block(features, net.head, border="reflect")
     x = head + block(block(head, net.residual[0]), net.residual[1], activate=False)
     # A transposed convolution of stride 2: zeros between the pixels, then the mirrored kernel.
     up = net.upsample[0]
@@ -389,17 +398,22 @@ def test_irn_heads_written_out(irn):
     features = torchvision_stages(irn.backbone, image)
     size = features[0].shape[2:]
 
-    def head(x, layers, size):
-        x = F.group_norm(F.conv2d(x, layers[0].weight), layers[1].num_groups, layers[1].weight, layers[1].bias)
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=False).relu()
+    middle = features[2].shape[2:]
 
-    edges = torch.cat([head(x, h, size) for x, h in zip(features, irn.edge, strict=True)], dim=1)
+    def head(x, layers, factor, size):
+        x = F.group_norm(F.conv2d(x, layers[0].weight), layers[1].num_groups, layers[1].weight, layers[1].bias)
+        x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+        return x[..., : size[0], : size[1]].relu()
+
+    # Stages of strides 4, 4, 8, 16, 16: to stride 4 by whole factors, whatever is cut at the border.
+    edges = [head(x, h, k, size) for x, h, k in zip(features, irn.edge, (1, 1, 2, 4, 4), strict=True)]
+    edges = torch.cat(edges, dim=1)
     a, b, *deep = (
-        head(x, h, size if k < 2 else features[2].shape[2:])
-        for k, (x, h) in enumerate(zip(features, irn.displacement, strict=True))
+        head(x, h, factor, size if factor == 1 and x.shape[2:] == size else middle)
+        for x, h, factor in zip(features, irn.displacement, (1, 1, 1, 2, 2), strict=True)
     )
-    deep = head(torch.cat(deep, dim=1), irn.displacement_deep, size)
-    fused = head(torch.cat([a, b, deep], dim=1), irn.displacement_fuse[0], size)
+    deep = head(torch.cat(deep, dim=1), irn.displacement_deep, 2, size)
+    fused = head(torch.cat([a, b, deep], dim=1), irn.displacement_fuse[0], 1, size)
     edge, displacement = irn(image)
     torch.testing.assert_close(edge, F.conv2d(edges, irn.edge_fuse.weight, irn.edge_fuse.bias))
     torch.testing.assert_close(displacement, F.conv2d(fused, irn.displacement_fuse[2].weight))
@@ -450,9 +464,9 @@ def test_deeplab_logits_lie_at_the_output_stride(name, stride):
     assert model(torch.empty(1, 3, 96, 64, device="meta")).shape == (1, 21, 96 // stride, 64 // stride)
 
 
-@pytest.mark.parametrize(("stride", "replaced"), [(16, [False, False, True]), (8, [False, True, True])])
-def test_deeplab_sums_dilated_branches_over_torchvisions_features(stride, replaced):
-    reference = randomised(torchvision.models.resnet50(weights=None, replace_stride_with_dilation=replaced))
+@pytest.mark.parametrize("stride", [16, 8])
+def test_deeplab_sums_dilated_branches_over_torchvisions_features(stride):
+    reference = deeplab_resnet50(stride)
     torch.manual_seed(0)
     model = DeepLabV2(5, "resnet50", output_stride=stride).eval()
     with_weights_of(reference, model.backbone)
@@ -463,6 +477,22 @@ def test_deeplab_sums_dilated_branches_over_torchvisions_features(stride, replac
         expected = expected + F.conv2d(features, branch.weight, branch.bias, padding=rate, dilation=rate)
     assert expected.std() > 0.1
     torch.testing.assert_close(model(image), expected)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_deeplab_vgg16_pools_its_features_without_a_stride(stride):
+    model = on_meta(DeepLabV2, 3, "vgg16", output_stride=stride, rates=(2, 4))
+    randomised(model)
+    image = rand(1, 3, 48, 64)
+    features = F.max_pool2d(model.backbone(image)[-1], 3, stride=1, padding=1)
+    expected = torch.zeros(())
+    for branch, rate in zip(model.aspp, (2, 4), strict=True):
+        fc6, fc7, head = (layer for layer in branch if isinstance(layer, nn.Conv2d))
+        hidden = F.conv2d(features, fc6.weight, fc6.bias, padding=rate, dilation=rate).relu()
+        hidden = F.conv2d(hidden, fc7.weight, fc7.bias).relu()
+        expected = expected + F.conv2d(hidden, head.weight, head.bias)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(model.eval()(image), expected)
 
 
 def test_deeplab_vgg16_has_a_large_field_of_view_in_each_branch():

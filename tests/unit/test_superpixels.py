@@ -13,8 +13,10 @@ from skimage.segmentation import felzenszwalb
 
 from ssc import felzenszwalb as graph
 from ssc import selective_search as grouping
+from ssc.archive import Archive
+from ssc.data.transforms import read_image
 from ssc.errors import InputError
-from ssc.superpixels import regions_from_rgb, superpixels
+from ssc.superpixels import regions_from_rgb, superpixels, write_superpixels
 
 UNMERGED = 10**6  # more regions than any image here has pixels: the second step has nothing to do
 
@@ -310,3 +312,16 @@ def test_published_picture_is_decoded():
     labels = regions_from_rgb(picture)
     assert labels.dtype == np.int32
     assert labels.tolist() == [[0, 1, 2], [3, 4, 1]]
+
+
+# Shards
+
+
+def test_a_shard_is_written_with_the_settings_of_the_config(tiny_set, tmp_path):
+    section = {"folder": None, "max_regions": 3, "scale": 20, "sigma": 0.8, "min_size": 5}
+    write_superpixels(index=tiny_set, shard="1-of-1", output=tmp_path / "out.zip", settings=section, threads=2)
+    written = Archive(tmp_path / "out.zip")
+    assert written.ids() == ["a", "b", "c"]
+    for name in written.ids():
+        expected = superpixels(read_image(tiny_set.with_name(f"{name}.png")), 3, scale=20, sigma=0.8, min_size=5)
+        np.testing.assert_array_equal(written.labels(name), expected)

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from ssc.errors import InputError
+from ssc.models import IRN, CAMClassifier, DeepLabV2
+from ssc.trained import check_trained
+from ssc.weights import save_weights
+
+CLASSES = ["cat", "dog"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A weight file of each stage, for two classes."""
+    folder = tmp_path_factory.mktemp("trained")
+    for stage, build, options, facts in (
+        ("classifier", CAMClassifier, {"num_classes": 2, "backbone": "tiny"}, {"classes": CLASSES}),
+        ("irn", IRN, {"backbone": "tiny"}, {}),
+        ("segmentation", DeepLabV2, {"num_classes": 3, "backbone": "tiny"}, {"classes": CLASSES}),
+    ):
+        save_weights(folder / f"{stage}.safetensors", {stage: (build(**options), options)}, **facts)
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["classifier", "irn", "segmentation"])
+def test_fitting_weights_pass(folder, stage):
+    check_trained(folder / f"{stage}.safetensors", stage=stage, classes=CLASSES)
+
+
+def test_irn_fits_any_classes(folder):
+    check_trained(folder / "irn.safetensors", stage="irn", classes=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("file", "stage", "classes", "sentence"),
+    [
+        ("none", "irn", CLASSES, "none.safetensors does not exist"),
+        ("irn", "classifier", CLASSES, r"^classifier.trained: .*irn.safetensors holds no classifier but irn; name"),
+        ("classifier", "segmentation", CLASSES, "classifier.safetensors holds no segmentation but classifier"),
+        ("classifier", "classifier", ["cat"], "classifier.safetensors has 2 classes, the data set 1"),
+        ("segmentation", "segmentation", ["a", "b", "c"], "segmentation.safetensors has 2 classes, the data set 3"),
+        ("segmentation", "segmentation", ["cat", "cow"], "class 2 of .*segmentation.safetensors is 'dog', .*'cow'"),
+        ("classifier", "classifier", ["dog", "cat"], "class 1 of .*classifier.safetensors is 'cat', .*'dog'"),
+    ],
+)
+def test_other_weights_are_refused(folder, file, stage, classes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        check_trained(folder / f"{file}.safetensors", stage=stage, classes=classes)
+
+
+def test_another_network_under_the_parts_name_is_refused(tmp_path):
+    save_weights(tmp_path / "x.safetensors", {"irn": (torch.nn.Linear(1, 1), {})})
+    with pytest.raises(InputError, match="holds no irn but irn"):
+        check_trained(tmp_path / "x.safetensors", stage="irn", classes=CLASSES)
