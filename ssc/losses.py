@@ -39,10 +39,14 @@ class PerceptualLoss(nn.Module):
         return sum(weight * F.l1_loss(own, target) for weight, own, target in pairs)
 
 
-def normalise_cam(maps: torch.Tensor) -> torch.Tensor:
-    """relu(f) / (max over h, w of relu(f) + 1e-5), per leading index (paper eq. 1); values in 0..1."""
+def normalise_cam(maps: torch.Tensor, *, detach_maximum: bool = False) -> torch.Tensor:
+    """relu(f) / (max over h, w of relu(f) + 1e-5), per leading index (paper eq. 1); values in 0..1.
+
+    With `detach_maximum` the maximum carries no gradient.
+    """
     maps = maps.relu()
-    return maps / (maps.amax(dim=(-2, -1), keepdim=True) + _EPS)
+    maximum = maps.amax(dim=(-2, -1), keepdim=True)
+    return maps / ((maximum.detach() if detach_maximum else maximum) + _EPS)
 
 
 def erode(mask: torch.Tensor, size: int) -> torch.Tensor:
@@ -81,6 +85,8 @@ def alignment_loss(
     threshold: float = 0.3,
     erosion: int = 8,
     reliable: bool = True,
+    *,
+    detach_maximum: bool = False,
 ) -> torch.Tensor:
     """Activation self-modulation: pull each CAM towards its mean over superpixels (paper eq. 7 to 9).
 
@@ -94,6 +100,7 @@ def alignment_loss(
         threshold: activation above which a pixel may be reliable.
         erosion: side of the square that erodes the reliable mask, in half-resolution pixels.
         reliable: reliable activation selection (RAS); without it the target is R.
+        detach_maximum: no gradient through the maximum in the normalisation of A.
 
     Returns:
         Scalar; 0 (with a gradient of 0) where no class is present.
@@ -104,7 +111,7 @@ def alignment_loss(
     size = tuple(side // 2 for side in superpixels.shape[-2:])
     maps = features[image, channel].float()
     maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    activation = normalise_cam(maps)
+    activation = normalise_cam(maps, detach_maximum=detach_maximum)
     with torch.no_grad():
         regions = F.interpolate(superpixels[:, None].float(), size=size, mode="nearest")[:, 0].long()
         target = normalise_cam(region_means(maps, regions[image]))

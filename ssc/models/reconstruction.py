@@ -20,11 +20,12 @@ class LayerNorm(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """3x3 convolution with reflected border, `LayerNorm`, and ReLU if `activate`."""
+    """3x3 convolution, `LayerNorm`, and ReLU if `activate`; the border is zero, or mirrored with `reflect`."""
 
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, activate: bool = True):
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, activate: bool = True, reflect: bool = False):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect", bias=bias)
+        mode = "reflect" if reflect else "zeros"
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=mode, bias=bias)
         self.norm = LayerNorm(outputs)
         self.activate = activate
 
@@ -57,7 +58,7 @@ class ReconstructionNet(nn.Module):
 
     def __init__(self, num_classes: int, *, width: int = 256, upsamplings: int = 4):
         super().__init__()
-        self.head = ConvBlock(num_classes, width, bias=False)
+        self.head = ConvBlock(num_classes, width, bias=False, reflect=True)
         self.residual = nn.Sequential(ConvBlock(width, width), ConvBlock(width, width, activate=False))
         widths = [width, *(width >> n for n in range(upsamplings))]
         self.upsample = nn.Sequential(*(UpsampleBlock(a, b) for a, b in pairwise(widths)))
@@ -66,3 +67,17 @@ class ReconstructionNet(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         x = self.head(features)
         return torch.tanh(self.tail(self.upsample(x + self.residual(x))))
+
+
+def decoder_input(third: torch.Tensor, features: torch.Tensor, *, source: str, rectify: bool) -> torch.Tensor:
+    """What the reconstruction net reads of a classifier's two outputs (see `CAMClassifier.stages`).
+
+    Args:
+        third: features that enter the last stage (B, D, h', w').
+        features: class-aware maps f (B, C, h, w).
+        source: `last` for f (paper eq. 4), `early` for the third stage (Table VII).
+        rectify: take relu(f), the activation that the CAM shows, in place of f; of no effect on `early`.
+    """
+    if source == "early":
+        return third
+    return features.relu() if rectify else features

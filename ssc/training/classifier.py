@@ -15,7 +15,7 @@ from ssc.device import autocast, select_device
 from ssc.losses import PerceptualLoss, alignment_loss
 from ssc.models.classifier import CAMClassifier
 from ssc.models.loss_networks import loss_network
-from ssc.models.reconstruction import ReconstructionNet
+from ssc.models.reconstruction import ReconstructionNet, decoder_input
 from ssc.progress import log, track
 from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
 from ssc.weights import load_backbone, load_whole, read_header, save_weights
@@ -56,16 +56,8 @@ def train_classifier(
     seed_everything(seed)
     device = select_device(device)
     table = read_index(index)
-    drs, cdr, asm = settings["drs"], settings["cdr"], settings["asm"]
-    options = {
-        "num_classes": table.num_classes,
-        "backbone": settings["backbone"],
-        "output_stride": settings["output_stride"],
-        "drs": drs["enabled"],
-        "delta": drs["delta"],
-        "stop_gradient_after": settings["stop_gradient_after"],
-        "freeze_norm": settings["freeze_norm"],
-    }
+    cdr, asm = settings["cdr"], settings["asm"]
+    options = classifier_arguments(settings, table.num_classes)
     model = CAMClassifier(**options)
     start_from(model, initial, table.classes)
     model = model.to(device, memory_format=torch.channels_last).eval()
@@ -78,11 +70,11 @@ def train_classifier(
         weight_decay=settings["weight_decay"],
     )
     modules, optimizers = [model], [optimizer]
+    decoder = reconstruction_loss = None
     if cdr["enabled"]:
-        early = cdr["source"] == "early"
-        decoder_options = _decoder_options(model, cdr, settings["crop"])
+        decoder_options = decoder_arguments(model, cdr, settings["crop"])
         decoder = ReconstructionNet(**decoder_options).to(device, memory_format=torch.channels_last)
-        reconstruction_loss = _reconstruction_loss(cdr, loss_weights).to(device, memory_format=torch.channels_last)
+        reconstruction_loss = build_reconstruction_loss(cdr, loss_weights).to(device, memory_format=torch.channels_last)
         optimizers.append(torch.optim.Adam(decoder.parameters(), lr=cdr["lr"], betas=(0.5, 0.999)))
         modules.append(decoder)
 
@@ -114,20 +106,16 @@ def train_classifier(
             for each in optimizers:
                 set_poly_lr(each, step, total)
             with autocast(device, precision):
-                third, features = model.stages(image)
-                losses = {"classification": F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)}
-                if cdr["enabled"] and epoch >= cdr["start_epoch"]:
-                    reconstruction = to_normalised(decoder(third if early else features))
-                    losses["reconstruction"] = cdr["alpha"] * reconstruction_loss(reconstruction, image)
-                if asm["enabled"] and epoch >= asm["start_epoch"]:
-                    losses["alignment"] = asm["beta"] * alignment_loss(
-                        features,
-                        regions.to(device, non_blocking=True),
-                        labels,
-                        threshold=asm["threshold"],
-                        erosion=asm["erosion"],
-                        reliable=asm["reliable"],
-                    )
+                losses = classifier_losses(
+                    model,
+                    image,
+                    labels,
+                    regions.to(device, non_blocking=True) if asm["enabled"] else None,
+                    settings=settings,
+                    epoch=epoch,
+                    decoder=decoder,
+                    reconstruction_loss=reconstruction_loss,
+                )
             for each in optimizers:
                 each.zero_grad(set_to_none=True)
             sum(losses.values()).backward()
@@ -143,6 +131,53 @@ def train_classifier(
     losses_over_time.write(history)
     save_weights(output, parts, classes=table.classes, seed=seed, settings=settings)
     checkpoint.remove()
+
+
+def classifier_losses(
+    model: CAMClassifier,
+    image: torch.Tensor,
+    labels: torch.Tensor,
+    regions: torch.Tensor | None,
+    *,
+    settings: dict,
+    epoch: int,
+    decoder: ReconstructionNet | None = None,
+    reconstruction_loss: torch.nn.Module | None = None,
+) -> dict[str, torch.Tensor]:
+    """The terms of a step's loss, weighted, so that their sum is the loss (paper eq. 10).
+
+    Args:
+        model: the classifier.
+        image: (B, 3, S, S), ImageNet-normalised.
+        labels: (B, C), 1 where the class is present.
+        regions: superpixels (B, S, S); read with ASM only.
+        settings: the `classifier` section of the config.
+        epoch: counted from 0; CDR and ASM begin at their `start_epoch`.
+        decoder, reconstruction_loss: used with CDR only.
+    """
+    cdr, asm = settings["cdr"], settings["asm"]
+    third, features = model.stages(image)
+    losses = {"classification": F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)}
+    if cdr["enabled"] and epoch >= cdr["start_epoch"]:
+        source = decoder_input(third, features, source=cdr["source"], rectify=cdr["rectify"])
+        weight = cdr["alpha"] * ramp(epoch, cdr)
+        losses["reconstruction"] = weight * reconstruction_loss(to_normalised(decoder(source)), image)
+    if asm["enabled"] and epoch >= asm["start_epoch"]:
+        losses["alignment"] = (asm["beta"] * ramp(epoch, asm)) * alignment_loss(
+            features,
+            regions,
+            labels,
+            threshold=asm["threshold"],
+            erosion=asm["erosion"],
+            reliable=asm["reliable"],
+            detach_maximum=asm["detach_maximum"],
+        )
+    return losses
+
+
+def ramp(epoch: int, settings: dict) -> float:
+    """Factor of a loss that sets in at `start_epoch` and has its full weight `ramp_epochs` epochs later; in (0, 1]."""
+    return min(1.0, (epoch - settings["start_epoch"] + 1) / (settings["ramp_epochs"] + 1))
 
 
 class Sampler:
@@ -187,19 +222,33 @@ def to_normalised(reconstruction: torch.Tensor) -> torch.Tensor:
     return ((reconstruction + 1) / 2 - mean) / std
 
 
-def _decoder_options(model: CAMClassifier, cdr: dict, crop: int) -> dict:
+def classifier_arguments(settings: dict, num_classes: int) -> dict:
+    """Arguments of the classifier, from the `classifier` section of the config."""
+    return {
+        "num_classes": num_classes,
+        "backbone": settings["backbone"],
+        "output_stride": settings["output_stride"],
+        "drs": settings["drs"]["enabled"],
+        "delta": settings["drs"]["delta"],
+        "stop_gradient_after": settings["stop_gradient_after"],
+        "freeze_norm": settings["freeze_norm"],
+    }
+
+
+def decoder_arguments(model: CAMClassifier, cdr: dict, crop: int) -> dict:
     """Arguments of the reconstruction net that brings the chosen features back to the size of the window.
 
     The model is in evaluation mode, so that the trial leaves no trace in batch norms.
     """
     with torch.no_grad():
         third, features = model.stages(torch.zeros(1, 3, crop, crop, device=next(model.parameters()).device))
-    source = third if cdr["source"] == "early" else features
+    source = decoder_input(third, features, source=cdr["source"], rectify=cdr["rectify"])
     doublings = (crop // source.shape[-1]).bit_length() - 1
     return {"num_classes": source.shape[1], "width": cdr["width"], "upsamplings": doublings}
 
 
-def _reconstruction_loss(cdr: dict, weights: str | Path | None) -> torch.nn.Module:
+def build_reconstruction_loss(cdr: dict, weights: str | Path | None) -> torch.nn.Module:
+    """The loss that `cdr.loss` names, of two images in the range of the normalised input; random `weights` if None."""
     if cdr["loss"] == "l1":
         return torch.nn.L1Loss()
     if cdr["loss"] == "l2":

@@ -48,12 +48,13 @@ def bilinear_matrix(inputs, outputs):
     return matrix
 
 
-def slow_cam(maps):
+def slow_cam(maps, detach_maximum=False):
     positive = maps.clamp(min=0)
-    return positive / (positive.flatten().max() + EPS)
+    maximum = positive.flatten().max()
+    return positive / ((maximum.item() if detach_maximum else maximum) + EPS)
 
 
-def slow_alignment(features, superpixels, labels, *, threshold=0.3, erosion=8, reliable=True):
+def slow_alignment(features, superpixels, labels, *, threshold=0.3, erosion=8, reliable=True, detach_maximum=False):
     """One map at a time in float64; superpixels as one-hot rows, resizing as matrices."""
     height, width = (side // 2 for side in superpixels.shape[-2:])
     rows = [y * superpixels.shape[-2] // height for y in range(height)]
@@ -62,7 +63,7 @@ def slow_alignment(features, superpixels, labels, *, threshold=0.3, erosion=8, r
     errors = []
     for b, c in labels.nonzero().tolist():
         resized = up @ features[b, c].double() @ across.T
-        activation = slow_cam(resized)
+        activation = slow_cam(resized, detach_maximum)
         with torch.no_grad():
             regions = superpixels[b][rows][:, columns].flatten()
             one_hot = (regions[None] == regions.unique()[:, None]).double()
@@ -138,20 +139,32 @@ def test_cam_normalisation():
     assert own.min() == 0 and own.max() < 1 and not own[0, 0].any()
 
 
-@pytest.mark.parametrize("reliable", [True, False])
+@pytest.mark.parametrize("change", [{}, {"reliable": False}, {"detach_maximum": True}])
 @pytest.mark.parametrize("size", [(50, 61), (64, 64)])
-def test_alignment_loss_and_gradient(reliable, size):
+def test_alignment_loss_and_gradient(change, size):
     features, superpixels, labels = scene(size)
     own_features = features.clone().requires_grad_()
     slow_features = features.clone().double().requires_grad_()
-    own = alignment_loss(own_features, superpixels, labels, reliable=reliable)
-    slow = slow_alignment(slow_features, superpixels, labels, reliable=reliable)
+    own = alignment_loss(own_features, superpixels, labels, **change)
+    slow = slow_alignment(slow_features, superpixels, labels, **change)
     own.backward()
     slow.backward()
     assert own.item() == pytest.approx(slow.item(), rel=1e-5)
     assert slow_features.grad.abs().max() > 1e-4
     torch.testing.assert_close(own_features.grad.double(), slow_features.grad, rtol=1e-4, atol=1e-8)
     assert not own_features.grad[labels == 0].any()
+
+
+def test_a_detached_maximum_changes_the_gradient_alone():
+    features, superpixels, labels = scene()
+    losses, gradients = [], []
+    for detach in (False, True):
+        own = features.clone().requires_grad_()
+        losses.append(alignment_loss(own, superpixels, labels, detach_maximum=detach))
+        losses[-1].backward()
+        gradients.append(own.grad)
+    assert losses[0] == losses[1]
+    assert (gradients[0] - gradients[1]).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize("change", [{"reliable": False}, {"threshold": 0.6}, {"erosion": 3}])

@@ -22,15 +22,16 @@ from ssc.data.transforms import augment, normalise, read_image, resize_labels
 from ssc.errors import InputError
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet, backbone
 from ssc.training import common
-from ssc.training.classifier import start_from, to_normalised, train_classifier
+from ssc.training.classifier import ramp, start_from, to_normalised, train_classifier
 from ssc.training.common import set_poly_lr
+from ssc.training.cotraining import mask_labels
 from ssc.training.irn import train_irn
 from ssc.training.segmentation import masked_cross_entropy, train_segmentation
 from ssc.weights import load_part, read_header, save_weights
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")
 CLASSES = ["red", "green"]
-TRAININGS = ["classifier", "irn", "segmentation"]
+TRAININGS = ["classifier", "irn", "segmentation", "cotraining"]
 SMALL = {
     "dataset": {"name": "tiny", "kind": "folder"},
     "classifier": {
@@ -45,7 +46,7 @@ SMALL = {
     },
     "segmentation": {
         "backbone": "tiny", "weights": "none", "output_stride": 8, "epochs": 3, "batch_size": 2, "crop": 32,
-        "rates": [1, 2], "scales": [0.75, 1.0],
+        "rates": [1, 2], "scales": [0.75, 1.0], "cotraining": {"online_confidence": 0.3},
     },
 }  # fmt: skip
 
@@ -90,7 +91,13 @@ def merged(base, changes):
     return result
 
 
+def section_of(kind):
+    return "segmentation" if kind == "cotraining" else kind
+
+
 def settings_of(kind, **changes):
+    if kind == "cotraining":
+        kind, changes = "segmentation", {"training": "cotraining", **changes}
     return complete(merged(SMALL, {kind: changes}), SCHEMA)[kind]
 
 
@@ -100,8 +107,8 @@ def train(kind, data, output, *, seed=0, workers=0, initial=None, **changes):
         "classifier": {"superpixels": data.superpixels, "loss_weights": None},
         "irn": {"labels": data.labels},
         "segmentation": {"pseudo_labels": data.labels, "confidence": data.confidence},
-    }[kind]
-    function = {"classifier": train_classifier, "irn": train_irn, "segmentation": train_segmentation}[kind]
+    }[section_of(kind)]
+    function = {"classifier": train_classifier, "irn": train_irn, "segmentation": train_segmentation}[section_of(kind)]
     history = output.with_suffix(".json")
     function(
         index=data.index, output=output, history=history, settings=settings_of(kind, **changes), seed=seed,
@@ -124,7 +131,7 @@ class Killed(Exception):
 
 def stop_at(monkeypatch, kind, last):
     """Let `kind` die before step `last` (None: never); returns the list in which its steps are noted."""
-    module, steps = getattr(ssc.training, kind), []
+    module, steps = getattr(ssc.training, section_of(kind)), []
 
     def set_rate(optimizer, step, total, **options):
         if step == last:
@@ -232,6 +239,8 @@ def test_what_each_training_writes(trained):
     irn = load_part(trained.folder / "irn.safetensors", "irn", IRN)
     segmentation = load_part(trained.folder / "segmentation.safetensors", "segmentation", DeepLabV2)
     assert irn(image)[1].shape == (1, 2, 8, 10) and segmentation(image).shape == (1, 3, 4, 5)
+    parts = read_header(trained.folder / "cotraining.safetensors")["parts"]
+    assert list(parts) == ["segmentation", "segmentation_2"] and parts["segmentation"] == parts["segmentation_2"]
 
 
 def test_losses_start_at_their_epochs(trained, data, tmp_path):
@@ -291,6 +300,31 @@ def test_classification_loss_falls(tmp_path):
     points = train("segmentation", easy, tmp_path / "segmentation.safetensors", epochs=20, batch_size=4, lr=0.05)[1]
     values = [point["cross_entropy"] for point in points]
     assert len(values) == 20 and np.mean(values[-3:]) < 0.8 * values[0]
+    points = train("cotraining", easy, tmp_path / "cotraining.safetensors", epochs=20, batch_size=4, lr=0.05)[1]
+    values = [point["cross_entropy"] + point["mutual"] for point in points]
+    assert len(values) == 20 and np.mean(values[-3:]) < 0.8 * values[0]
+
+
+def test_cotrained_networks_start_from_one_backbone_with_heads_of_their_own(data, tmp_path):
+    torch.manual_seed(5)
+    save_file(backbone("tiny").state_dict(), tmp_path / "tiny.safetensors")
+    rates = {"lr": 1e-30, "head_lr": 1e-30, "min_lr": 0, "freeze_norm": True, "epochs": 1}
+    train("cotraining", data, tmp_path / "x.safetensors", initial=tmp_path / "tiny.safetensors", **rates)
+    first, second = (
+        load_part(tmp_path / "x.safetensors", name, DeepLabV2).state_dict()
+        for name in ("segmentation", "segmentation_2")
+    )
+    assert all(
+        torch.equal(value, second[key]) == key.startswith("backbone.")
+        for key, value in first.items()
+        if "bias" not in key
+    )
+
+
+def test_cotraining_needs_confidence_masks(data, tmp_path):
+    data = SimpleNamespace(**{**vars(data), "confidence": []})
+    with pytest.raises(InputError, match=r"segmentation\.training: cotraining needs confidence masks"):
+        train("cotraining", data, tmp_path / "x.safetensors")
 
 
 def test_a_diverging_training_says_so(data, tmp_path):
@@ -426,13 +460,13 @@ def test_unconfident_pixels_are_ignored(data):
     row = read_index(data.index).split("train")[1]
     labels, confidence = Archive(*data.labels), Archive(*data.confidence)
     options = {"labels": labels, "scales": [1.0], "crop": 48}
-    image, target = ssc.training.segmentation.Sampler(confidence=None, **options)(row, draw())
-    same, masked = ssc.training.segmentation.Sampler(confidence=confidence, **options)(row, draw())
-    assert torch.equal(image, same)
-    kept = masked != 255
-    assert torch.equal(masked[kept], target[kept])
+    image, target, everywhere = ssc.training.segmentation.Sampler(confidence=None, **options)(row, draw())
+    same, again, confident = ssc.training.segmentation.Sampler(confidence=confidence, **options)(row, draw())
+    assert torch.equal(image, same) and torch.equal(target, again) and everywhere.all()
+    kept = mask_labels(target, confident) != 255
     expected = ((labels.labels(row.id) != 255) & (confidence.labels(row.id) == 1)).sum()
     assert kept.sum() == expected < (target != 255).sum()
+    assert confident.dtype == torch.bool and confident[(image == 0).all(dim=0)].all()
 
 
 # Parts of the losses
@@ -458,3 +492,19 @@ def test_masked_cross_entropy():
     nothing = masked_cross_entropy(logits, torch.full_like(target, 255))
     nothing.backward()
     assert nothing.item() == 0 and not logits.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "factors"),
+    [
+        (0, 0, [1, 1, 1, 1]),
+        (0, 2, [1 / 3, 2 / 3, 1, 1]),
+        (1, 1, [None, 1 / 2, 1, 1]),
+        (2, 3, [None, None, 1 / 4, 1 / 2]),
+    ],
+)
+def test_a_loss_grows_evenly_to_its_weight(start, length, factors):
+    settings = {"start_epoch": start, "ramp_epochs": length}
+    for epoch, factor in enumerate(factors):
+        if factor is not None:
+            assert ramp(epoch, settings) == pytest.approx(factor)
