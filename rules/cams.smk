@@ -5,7 +5,9 @@ rule cams:
     input:
         index=INDEX,
         classes=CLASSES,
-        weights=f"{RUN}/classifier.safetensors",
+        weights=unless_ready("cams", trained("classifier")),
+        checked=unless_ready("cams", trained_facts("classifier")),
+        superpixels=refining_superpixels,
     output:
         f"{RUN}/cams/{{shard}}.zip",
     log:
@@ -22,7 +24,7 @@ rule cams:
     params:
         settings=setting("cams"),
         precision=setting("precision"),
-        source=source_digest("ssc.cams"),
+        source=source("cams", "ssc.cams"),
     script:
         "../workflow_scripts/cams.py"
 
@@ -31,7 +33,7 @@ rule count_seeds:
     input:
         index=INDEX,
         classes=CLASSES,
-        cams=f"{RUN}/cams/{{shard}}.zip",
+        cams=artefact("cams", "cams/{shard}.zip"),
         masks=f"{RESULTS}/masks/train/{{shard}}.zip",
     output:
         f"{RUN}/seeds/{{shard}}.json",

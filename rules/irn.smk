@@ -5,7 +5,7 @@ rule irn_labels:
     input:
         index=INDEX,
         classes=CLASSES,
-        cams=f"{RUN}/cams/{{shard}}.zip",
+        cams=artefact("cams", "cams/{shard}.zip"),
     output:
         f"{RUN}/irn_labels/{{shard}}.zip",
     log:
@@ -29,7 +29,7 @@ rule train_irn:
     input:
         index=INDEX,
         classes=CLASSES,
-        labels=expand(f"{RUN}/irn_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
+        labels=artefacts("irn_labels", "irn_labels/{shard}.zip"),
         initial=weight_file("irn"),
     output:
         weights=f"{RUN}/irn.safetensors",

@@ -5,8 +5,9 @@ rule random_walk:
     input:
         index=INDEX,
         classes=CLASSES,
-        cams=f"{RUN}/cams/{{shard}}.zip",
-        weights=f"{RUN}/irn.safetensors",
+        cams=unless_ready("pseudo_labels", artefact("cams", "cams/{shard}.zip")),
+        weights=unless_ready("pseudo_labels", trained("irn")),
+        checked=unless_ready("pseudo_labels", trained_facts("irn")),
     output:
         labels=f"{RUN}/pseudo_labels/{{shard}}.zip",
         confidence=f"{RUN}/confidence/{{shard}}.zip",
@@ -24,7 +25,7 @@ rule random_walk:
     params:
         settings=setting("pseudo_labels"),
         precision=setting("precision"),
-        source=source_digest("ssc.pseudo_labels"),
+        source=source("pseudo_labels", "ssc.pseudo_labels"),
     script:
         "../workflow_scripts/random_walk.py"
 
@@ -36,7 +37,8 @@ rule evaluate_pseudo_labels:
         labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
         masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
     output:
-        f"{RUN}/pseudo_labels.json",
+        figures=f"{RUN}/pseudo_labels.json",
+        images=f"{RUN}/pseudo_labels_images.tsv",
     log:
         f"{RUN}/logs/evaluate_pseudo_labels.log",
     benchmark:

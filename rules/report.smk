@@ -1,11 +1,10 @@
-# The report: table, curves, pictures, manifest.
+# The report: table, comparison with the paper, curves, pictures, manifest. It holds what the run makes: what comes
+# before ready weights or files is left out.
 
 
 rule metrics:
     input:
-        seeds=f"{RUN}/seeds.json",
-        pseudo_labels=f"{RUN}/pseudo_labels.json",
-        segmentation=f"{RUN}/segmentation.json",
+        file_list(stage_figures),
         classes=CLASSES,
     output:
         table=report(
@@ -26,10 +25,44 @@ rule metrics:
         mem_mb=1000,
         runtime=10,
     params:
+        stages=stage_figures,
         benchmarks=benchmark_files,
         source=source_digest("ssc.report"),
     script:
         "../workflow_scripts/metrics.py"
+
+
+rule comparison:
+    input:
+        file_list(stage_figures),
+        classifier=if_made("cams", unless_ready("cams", trained_facts("classifier"))),
+        segmentation=trained_facts("segmentation"),
+    output:
+        table=report(
+            f"{RUN}/comparison.tsv",
+            caption="../report/comparison.rst",
+            category="{experiment}",
+            labels={"what": "Beside the paper"},
+        ),
+        markdown=f"{RUN}/comparison.md",
+    log:
+        f"{RUN}/logs/comparison.log",
+    benchmark:
+        f"{RUN}/benchmarks/comparison.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        stages=stage_figures,
+        networks=network_names,
+        dataset=config["dataset"]["name"],
+        kind=config["dataset"]["kind"],
+        source=source_digest("ssc.comparison"),
+    script:
+        "../workflow_scripts/comparison.py"
 
 
 rule manifest:
@@ -56,12 +89,8 @@ rule manifest:
 
 rule figures:
     input:
-        seeds=f"{RUN}/seeds.json",
-        pseudo_labels=f"{RUN}/pseudo_labels.json",
-        segmentation=f"{RUN}/segmentation.json",
-        classifier=f"{RUN}/classifier_losses.json",
-        irn=f"{RUN}/irn_losses.json",
-        segmentation_losses=f"{RUN}/segmentation_losses.json",
+        file_list(stage_figures),
+        file_list(loss_histories),
         classes=CLASSES,
     output:
         seeds=report(
@@ -93,6 +122,8 @@ rule figures:
         mem_mb=2000,
         runtime=10,
     params:
+        stages=stage_figures,
+        trainings=loss_histories,
         source=source_digest("ssc.figures"),
     script:
         "../workflow_scripts/figures.py"
@@ -102,15 +133,17 @@ rule panels:
     input:
         index=INDEX,
         classes=CLASSES,
-        superpixels=superpixel_files,
-        cams=expand(f"{RUN}/cams/{{shard}}.zip", shard=SHARDS, allow_missing=True),
-        classifier=f"{RUN}/classifier.safetensors",
-        irn=f"{RUN}/irn.safetensors",
-        pseudo_labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
-        segmentation=f"{RUN}/segmentation.safetensors",
-        masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
+        superpixels=panel_superpixels,
+        cams=if_made("cams", artefacts("cams", "cams/{shard}.zip")),
+        classifier=if_made("cams", unless_ready("cams", trained("classifier"))),
+        irn=if_made("pseudo_labels", unless_ready("pseudo_labels", trained("irn"))),
+        pseudo_labels=if_made("pseudo_labels", artefacts("pseudo_labels", "pseudo_labels/{shard}.zip")),
+        segmentation=trained("segmentation"),
+        masks=train_masks,
+        scores=if_made("pseudo_labels", artefact("pseudo_labels", "pseudo_labels_images.tsv")),
         predictions=prediction_files,
         prediction_masks=prediction_masks,
+        prediction_scores=artefact("predictions", "segmentation_images.tsv"),
     output:
         panels=report(
             f"{RUN}/figures/panels.png",

@@ -12,6 +12,7 @@ from ssc.conventions import STRIDE
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
 from ssc.device import autocast, select_device
+from ssc.losses import region_means
 from ssc.models.classifier import CAMClassifier
 from ssc.progress import track
 from ssc.weights import load_part
@@ -68,6 +69,25 @@ def argmax_labels(cams: torch.Tensor, background: float) -> np.ndarray:
     return torch.where(values > background, positions + 1, 0).numpy()
 
 
+def average_over_superpixels(cams: torch.Tensor, regions: np.ndarray) -> torch.Tensor:
+    """Replace every activation by the mean over its superpixel, measured at full resolution.
+
+    Args:
+        cams: (K, h, w) at stride 4, K >= 1.
+        regions: superpixels (H, W), labels >= 0.
+
+    Returns:
+        (K, h, w): the mean of the superpixel at the centre of each cell.
+    """
+    full = upsample(cams, regions.shape)
+    labels = torch.from_numpy(regions.astype(np.int64)).to(full.device).expand(len(full), -1, -1)
+    rows, columns = (
+        (torch.arange(cells) * STRIDE + STRIDE // 2).clamp(max=side - 1)
+        for cells, side in zip(cams.shape[-2:], regions.shape, strict=True)
+    )
+    return region_means(full, labels)[:, rows[:, None], columns]
+
+
 def read_cams(cams: archive.Archive, image_id: str) -> tuple[np.ndarray, torch.Tensor]:
     """Class ids (K,) and CAMs (K, h, w) float32 of one image from an archive of `extract_cams`."""
     arrays = cams.arrays(image_id)
@@ -79,6 +99,7 @@ def extract_cams(
     index: str | Path,
     shard: str,
     weights: str | Path,
+    superpixels: str | Path | None,
     output: str | Path,
     settings: dict,
     device: str = "auto",
@@ -91,6 +112,7 @@ def extract_cams(
         index: the index.
         shard: `<k>-of-<n>`.
         weights: weight file with the part `classifier`.
+        superpixels: the shard's archive of superpixels, for `refine: superpixels`.
         output: archive to write.
         settings: the `cams` section of the config.
         device, precision: see the config.
@@ -99,6 +121,8 @@ def extract_cams(
     model = load_part(weights, "classifier", CAMClassifier, device=device)
     model.drs_at_inference = settings["drs"]
     rows = read_index(index).shard("train", shard)
+    if settings["refine"] == "superpixels":
+        regions = archive.Archive(superpixels)
     with archive.write(output) as out:
         for row in track(rows, f"CAMs {shard}"):
             classes = np.array(row.labels, np.int16)
@@ -106,5 +130,7 @@ def extract_cams(
                 cams = multi_scale_cams(model, read_image(row.image), settings["scales"])
             cams = cams[[label - 1 for label in row.labels]]
             if len(cams):
+                if settings["refine"] == "superpixels":
+                    cams = average_over_superpixels(cams, regions.labels(row.id))
                 cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + _EPS)
             out.add_arrays(row.id, classes=classes, cams=cams.cpu().numpy().astype(np.float16))

@@ -1,4 +1,4 @@
-"""The command line: `ssc predict` and `ssc evaluate`."""
+"""The command line `ssc`: subcommands, each a few lines around a function of the package."""
 
 import argparse
 import sys
@@ -25,9 +25,40 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("masks", type=Path, help="ground truth likewise; 255 is ignored")
     evaluate.add_argument("--num-classes", type=int, help="classes with background (default: largest id + 1)")
 
+    memory = commands.add_parser("memory", help="bytes that a training step of the classifier saves for backward")
+    memory.add_argument("--size", type=int, default=512, help="side of the training window (default: 512)")
+    memory.add_argument("--backbone", default="resnet50", help="network (default: resnet50)")
+    memory.add_argument("--classes", type=int, default=20, help="foreground classes (default: 20)")
+    memory.add_argument("--batch", type=int, default=1, help="photos per step (default: 1)")
+    memory.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="default: fp32")
+
+    weights = commands.add_parser("import-weights", help="turn a published checkpoint into a weight file of ssc")
+    kinds = weights.add_subparsers(dest="kind", required=True)
+    for kind, network in (("classifier", "ResNet-50"), ("irn", "ResNet-50"), ("segmentation", "DeepLabV2, ResNet-101")):
+        checkpoint = kinds.add_parser(kind, help=network)
+        checkpoint.add_argument("source", type=Path, help="checkpoint, .pth or .safetensors")
+        checkpoint.add_argument("output", type=Path, help="safetensors file to write")
+        if kind != "irn":
+            checkpoint.add_argument("--classes", type=Path, help="class names, one per line (default: VOC's 20)")
+        if kind == "classifier":
+            checkpoint.add_argument("--reconstruction", type=Path, help="checkpoint of the reconstruction net")
+        if kind == "segmentation":
+            checkpoint.add_argument("--output-stride", type=int, choices=[8, 16], default=8, help="default: 8")
+
+    cams = commands.add_parser("convert-cams", help="turn CAMs of the released code into files for cams.folder")
+    cams.add_argument("folder", type=Path, help="folder of <id>.npy")
+    cams.add_argument("output", type=Path, help="folder for <id>.npz")
+
     options = parser.parse_args(arguments)
+    run = {
+        "predict": _predict,
+        "evaluate": _evaluate,
+        "memory": _memory,
+        "import-weights": _import_weights,
+        "convert-cams": _convert_cams,
+    }
     try:
-        (_predict if options.command == "predict" else _evaluate)(options)
+        run[options.command](options)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -40,12 +71,11 @@ def _predict(options: argparse.Namespace) -> None:
     from ssc.archive import encode_labels
     from ssc.data.transforms import read_image
     from ssc.device import select_device
+    from ssc.drawing import overlay
     from ssc.files import atomic
-    from ssc.models.deeplab import DeepLabV2
-    from ssc.panels import overlay
-    from ssc.prediction import CRF_DEFAULTS, predict_labels
+    from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
     from ssc.progress import track
-    from ssc.weights import load_part, read_header
+    from ssc.weights import read_header
 
     names = [photo.stem for photo in options.photos]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -53,13 +83,13 @@ def _predict(options: argparse.Namespace) -> None:
     missing = next((photo for photo in options.photos if not photo.is_file()), None)
     if missing:
         raise InputError(f"The photo {missing} does not exist.")
-    model = load_part(options.weights, "segmentation", DeepLabV2, device=select_device(options.device))
+    networks = load_networks(options.weights, device=select_device(options.device))
     classes = ["background", *read_header(options.weights)["facts"]["classes"]]
     settings = {"scales": options.scales, "flip": True, "crf": {**CRF_DEFAULTS, "enabled": options.crf}}
     found = {}
     for photo in track(options.photos, "photos"):
         image = read_image(photo)
-        labels = predict_labels(model, image, settings)
+        labels = predict_labels(networks, image, settings)
         with atomic(options.out / f"{photo.stem}.png") as temporary:
             temporary.write_bytes(encode_labels(labels))
         with atomic(options.out / f"{photo.stem}_overlay.png") as temporary:
@@ -80,3 +110,37 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"mIoU {100 * figures['miou']:.2f} % over {figures['images']} images")
     for name, iou in figures["iou"].items():
         print(f"  {name:>12}  {'absent' if iou is None else f'{100 * iou:6.2f}'}")
+
+
+def _memory(options: argparse.Namespace) -> None:
+    from ssc.memory import PAPER, measure_rows, memory_table
+    from ssc.models.names import OUTPUT_STRIDES
+
+    if options.backbone not in OUTPUT_STRIDES:
+        raise InputError(f"There is no backbone {options.backbone!r}; take one of {', '.join(OUTPUT_STRIDES)}.")
+    settings = {**PAPER, "backbone": options.backbone, "crop": options.size}
+    print(
+        memory_table(
+            measure_rows(settings, num_classes=options.classes, batch=options.batch, precision=options.precision)
+        )
+    )
+
+
+def _import_weights(options: argparse.Namespace) -> None:
+    from ssc.importing import import_classifier, import_irn, import_segmentation
+
+    source, output = options.source, options.output
+    match options.kind:
+        case "classifier":
+            import_classifier(source, output, reconstruction=options.reconstruction, classes=options.classes)
+        case "irn":
+            import_irn(source, output)
+        case "segmentation":
+            import_segmentation(source, output, classes=options.classes, output_stride=options.output_stride)
+    print(f"Wrote {output}.")
+
+
+def _convert_cams(options: argparse.Namespace) -> None:
+    from ssc.released_cams import convert_cams
+
+    print(f"Wrote {convert_cams(options.folder, options.output)} files to {options.output}.")

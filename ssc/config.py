@@ -9,11 +9,14 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from ssc.conventions import STRIDE
+from ssc.data.releases import DOWNLOADS
 from ssc.errors import InputError
+from ssc.experiments import sweep_experiments
 from ssc.models.names import OUTPUT_STRIDES
 
 # What all experiments of a data set share.
 _SHARED = {
+    "ablation",
     "report",
     "dataset",
     "experiment",
@@ -27,7 +30,7 @@ _SHARED = {
 }
 
 # Folders beside the experiments' in results/<data set>/.
-_FOLDERS = {"benchmarks", "data", "logs", "masks", "superpixels", "warm_start"}
+_FOLDERS = {"ablation", "benchmarks", "data", "logs", "masks", "superpixels", "warm_start"}
 
 _PYTHON_TYPES = {
     "string": [str],
@@ -48,19 +51,25 @@ def load_schema(path: str | Path) -> dict:
 def complete(config: dict, schema: dict) -> dict:
     """Validate a configuration and fill in the defaults; the input is not changed.
 
-    Every experiment is validated as well.
+    The experiments that sweeps make are added to those declared, and every experiment is validated as well.
 
     Raises:
         InputError: an unknown key (the nearest known one is named), or a value that the schema or the networks refuse.
     """
     completed = _check(config, schema)
     known = completed["experiments"]
+    for name, own in sweep_experiments(completed["ablation"]["sweeps"]).items():
+        if known.setdefault(name, own) != own:
+            raise InputError(f"experiments.{name} is also the name of an experiment of a sweep; choose another.")
     if taken := sorted(_FOLDERS & set(known)):
         raise InputError(
             f"experiments.{taken[0]}: results/<data set>/{taken[0]} holds shared files; choose another name."
         )
     for name in known:
         resolve(completed, schema, name)
+    for name in completed["ablation"]["experiments"] or ():
+        if name not in known:
+            raise InputError(f"ablation.experiments: {name!r} is not among experiments; declare it there.")
     if split_seed(completed["experiment"])[0] not in known:
         raise InputError(
             f"experiment: {completed['experiment']!r} is not among experiments ({', '.join(known)}); declare it there."
@@ -103,6 +112,7 @@ def _check(config: dict, schema: dict, where: str = "") -> dict:
     config = _fill(config, schema)
     for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))):
         raise InputError(_sentence(error, where))
+    _check_downloads(config, where)
     _check_networks(config, where)
     thresholds = config["seeds"]["thresholds"]
     if thresholds != sorted(set(thresholds)):
@@ -112,6 +122,21 @@ def _check(config: dict, schema: dict, where: str = "") -> dict:
             f"{where}seeds.threshold: {config['seeds']['threshold']} is not among thresholds; add it there."
         )
     return config
+
+
+def _check_downloads(config: dict, where: str) -> None:
+    dataset = config["dataset"]
+    for kind, places in DOWNLOADS.items():
+        for key in places:
+            if dataset[key] == "download" and dataset["kind"] != kind:
+                raise InputError(
+                    f"dataset.{key}: 'download' is for kind {kind}, not {dataset['kind']}; name your folder or file."
+                )
+    if dataset["root"] == "download" and dataset["test_root"] is None and config["prediction"]["split"] == "test":
+        raise InputError(
+            f"{where}prediction.split: VOC's test photos are given out after a login only; fetch VOC2012test and name "
+            "its folder under dataset.test_root."
+        )
 
 
 def _check_networks(config: dict, where: str) -> None:

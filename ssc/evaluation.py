@@ -14,6 +14,7 @@ from ssc.errors import InputError
 from ssc.files import write_json
 from ssc.metrics import ConfusionMatrix, summary
 from ssc.progress import track
+from ssc.ranking import image_miou, write_scores
 
 
 def evaluate_archives(
@@ -24,16 +25,24 @@ def evaluate_archives(
     labels: Sequence[str | Path],
     masks: Sequence[str | Path],
     output: str | Path,
+    images: str | Path,
+    steps: Sequence[str] = (),
+    step_labels: Sequence[str | Path] = (),
 ) -> None:
-    """Write the figures of one stage's label maps, and of the baselines, as JSON.
+    """Write the figures of one stage's label maps, of the steps to them, and of the baselines, as JSON, and the mIoU
+    of each image.
 
-    Baselines: every pixel background; every pixel the present class (the first of the image's labels).
+    Baselines: every pixel background; every pixel the present class (the first of the image's labels). Pixels that a
+    label map leaves undecided (255, as imported pseudo-labels may) count as background [R].
 
     Args:
         index, split: the images; those without a mask take no part.
         stage: name of the stage in the metrics.
         labels, masks: shard archives of label maps and of ground truth.
         output: JSON file.
+        images: table of the images' mIoU, see `ssc.ranking`.
+        steps: names of the test-time steps that led to the label maps, the last being the maps themselves.
+        step_labels: shard archives of `<step>/<image id>.png` for the steps before the last.
 
     Raises:
         InputError: the split has no image, or a label map's size differs from its mask's.
@@ -41,14 +50,16 @@ def evaluate_archives(
     table = read_index(index)
     if not table.split(split):
         raise InputError(f"Split {split!r} has no image to evaluate; set prediction.split to one that has.")
-    predicted, truth = Archive(*labels), Archive(*masks)
+    predicted, truth, earlier = Archive(*labels), Archive(*masks), Archive(*step_labels)
     predictors: dict[str, Callable[[Row, np.ndarray], np.ndarray]] = {
-        stage: lambda row, target: predicted.labels(row.id),
+        stage: lambda row, target: _undecided_as_background(predicted.labels(row.id)),
+        **{step: partial(_labels_of_step, earlier, step) for step in steps[:-1]},
         "all background": lambda row, target: np.zeros_like(target),
         "image label": lambda row, target: np.full_like(target, row.labels[0] if row.labels else 0),
     }
     matrices = {name: ConfusionMatrix(table.num_classes + 1) for name in predictors}
     rows = [row for row in table.split(split) if row.id in truth]
+    scores = {}
     for row in track(rows, f"evaluation of {stage}"):
         target = truth.labels(row.id)
         for name, predict in predictors.items():
@@ -56,17 +67,26 @@ def evaluate_archives(
             if labels_of_row.shape != target.shape:
                 raise InputError(f"{row.id}: the {stage} map is {labels_of_row.shape}, its mask {target.shape}.")
             matrices[name].update(target, labels_of_row)
+            if name == stage:
+                scores[row.id] = image_miou(target, labels_of_row)
     figures = {name: summary(matrix.counts, table.classes) for name, matrix in matrices.items()}
+    own = figures[stage]
+    write_scores(images, scores)
     write_json(
         output,
         {
             "stage": stage,
             "split": split,
             "images": len(rows),
-            **figures.pop(stage),
-            "baselines": {name: values["miou"] for name, values in figures.items()},
+            **own,
+            "steps": {step: figures.get(step, own)["miou"] for step in steps},
+            "baselines": {name: figures[name]["miou"] for name in ("all background", "image label")},
         },
     )
+
+
+def _undecided_as_background(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels == IGNORE, 0, labels)
 
 
 def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes: int | None = None) -> dict:
@@ -106,6 +126,10 @@ def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes:
         num_classes = 1 + int(seen.max(initial=0))
     figures = summary(matrix.counts[:num_classes, :num_classes], [str(k) for k in range(1, num_classes)])
     return {"miou": figures["miou"], "iou": figures["iou"], "images": len(truth)}
+
+
+def _labels_of_step(archive: Archive, step: str, row: Row, target: np.ndarray) -> np.ndarray:
+    return archive.labels(f"{step}/{row.id}")
 
 
 def _label_maps(source: Path) -> dict[str, Callable[[], np.ndarray]]:

@@ -9,7 +9,7 @@ from ssc.files import read_json, read_tsv, write_text, write_tsv
 
 def write_metrics(
     *,
-    metrics: Sequence[str | Path],
+    metrics: Mapping[str, str | Path],
     classes: str | Path,
     benchmarks: Mapping[str, Sequence[str | Path]],
     table: str | Path,
@@ -18,26 +18,24 @@ def write_metrics(
     """Collect the stages' JSON files and the workflow's benchmark files.
 
     Args:
-        metrics: JSON files of the seeds, the pseudo-labels and the segmentation.
+        metrics: JSON files by stage: of `seeds`, `pseudo-labels` and `segmentation` those that the run reports.
         classes: class list of the index.
         benchmarks: by stage, in the order of the road, Snakemake's benchmark files of its jobs where they exist.
-        table: TSV to write, one row per stage and baseline. IoU in percent, time in seconds over all jobs, memory in
-            MB of the largest job.
+        table: TSV to write, one row per stage, test-time step and baseline. IoU in percent, time in seconds over all
+            jobs, memory in MB of the largest job.
         text: plain-text table of mIoU and cost.
     """
     names = ["background", *read_classes(classes)]
     costs = {stage: _cost(files) for stage, files in benchmarks.items()}
-    figures = {
-        stage: read_json(path) for stage, path in zip(("seeds", "pseudo-labels", "segmentation"), metrics, strict=True)
-    }
+    figures = {stage: read_json(path) for stage, path in metrics.items()}
     rows = []
     for stage, cost in costs.items():
         if cost or stage in figures:
             rows.append(_row(stage, figures.get(stage), names, cost))
-        for name, miou in figures.get(stage, {}).get("baselines", {}).items():
-            split = figures[stage]["split"]
-            rows.append({"stage": f"baseline: {name}", "split": split, "miou": _percent(miou)})
-        if stage == "seeds":
+        for kind, key in (("step", "steps"), ("baseline", "baselines")):
+            for name, miou in figures.get(stage, {}).get(key, {}).items():
+                rows.append({"stage": f"{kind}: {name}", "split": figures[stage]["split"], "miou": _percent(miou)})
+        if stage == "seeds" and stage in figures:
             fixed = figures[stage]["at_fixed_threshold"]
             own = {"split": figures[stage]["split"], "images": figures[stage]["images"], **fixed}
             rows.append(_row(f"seeds at {fixed['threshold']:g}", own, names, {}))

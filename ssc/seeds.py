@@ -11,6 +11,7 @@ from ssc.data.index import read_index
 from ssc.files import read_json, write_json
 from ssc.metrics import summary, threshold_counts
 from ssc.progress import track
+from ssc.ranking import image_miou, write_scores
 
 
 def count_seeds(
@@ -37,14 +38,53 @@ def count_seeds(
         if row.id not in mask_archive:
             continue
         target = mask_archive.labels(row.id)
-        classes, maps = read_cams(cam_archive, row.id)
-        best, score = np.zeros_like(target), np.zeros(target.shape, np.float32)
-        if len(classes):
-            values, positions = upsample(maps, target.shape).max(dim=0)
-            best, score = classes[positions.numpy()], values.numpy()
+        best, score = strongest_class(cam_archive, row.id, target.shape)
         counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
         images += 1
     write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
+
+
+def strongest_class(cams: archive.Archive, image_id: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """At each pixel the class with the largest CAM and that CAM; class 0 and 0.0 for an image without labels.
+
+    Args:
+        cams: archive of CAMs.
+        image_id: the image.
+        size: its (H, W).
+
+    Returns:
+        Class ids (H, W) and values (H, W) float32 in 0..1.
+    """
+    classes, maps = read_cams(cams, image_id)
+    if not len(classes):
+        return np.zeros(size, np.int64), np.zeros(size, np.float32)
+    values, positions = upsample(maps, size).max(dim=0)
+    return classes[positions.numpy()], values.numpy()
+
+
+def score_images(
+    *,
+    index: str | Path,
+    cams: Sequence[str | Path],
+    masks: Sequence[str | Path],
+    output: str | Path,
+    threshold: float,
+) -> None:
+    """Write the mIoU of each training image's seeds at one background threshold as a table (see `ssc.ranking`).
+
+    Args:
+        index: the index.
+        cams, masks: shard archives of the training split; images without a mask take no part.
+        output: TSV to write.
+        threshold: see `count_seeds`.
+    """
+    cam_archive, mask_archive = archive.Archive(*cams), archive.Archive(*masks)
+    scores = {}
+    for row in track([row for row in read_index(index).split("train") if row.id in mask_archive], "seeds by image"):
+        target = mask_archive.labels(row.id)
+        best, score = strongest_class(cam_archive, row.id, target.shape)
+        scores[row.id] = image_miou(target, np.where(score > threshold, best, 0))
+    write_scores(output, scores)
 
 
 def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:

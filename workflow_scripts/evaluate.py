@@ -8,5 +8,8 @@ with logged(snakemake.log[0]):
         stage=snakemake.params.stage,
         labels=snakemake.input.labels,
         masks=snakemake.input.masks,
-        output=snakemake.output[0],
+        output=snakemake.output.figures,
+        images=snakemake.output.images,
+        steps=snakemake.params.get("steps", []),
+        step_labels=snakemake.input.get("steps", []),
     )

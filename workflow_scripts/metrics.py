@@ -3,7 +3,7 @@ from ssc.report import write_metrics
 
 with logged(snakemake.log[0]):
     write_metrics(
-        metrics=[snakemake.input.seeds, snakemake.input.pseudo_labels, snakemake.input.segmentation],
+        metrics=snakemake.params.stages,
         classes=snakemake.input.classes,
         benchmarks=snakemake.params.benchmarks,
         table=snakemake.output.table,

@@ -5,12 +5,13 @@ from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.cams import extract_cams, multi_scale_cams, read_cams, resize_maps, upsample
+from ssc.cams import average_over_superpixels, extract_cams, multi_scale_cams, read_cams, resize_maps, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import read_image
 from ssc.files import read_json
 from ssc.models.classifier import CAMClassifier
-from ssc.seeds import count_seeds, summarise_seeds
+from ssc.ranking import read_scores
+from ssc.seeds import count_seeds, score_images, summarise_seeds
 from ssc.weights import save_weights
 
 CLASSES = 3
@@ -103,13 +104,14 @@ def test_resized_maps_are_bilinear(size):
 def test_extracted_cams_are_normalised_maps_of_the_classes_present(model, tiny_set, tmp_path):
     options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
     save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
-    settings = {"scales": [1.0, 0.5], "drs": True}
+    settings = {"scales": [1.0, 0.5], "drs": True, "refine": "none"}
     found = {}
     for shard in ("1-of-2", "2-of-2"):
         extract_cams(
             index=tiny_set,
             shard=shard,
             weights=tmp_path / "w.safetensors",
+            superpixels=None,
             output=tmp_path / f"{shard}.zip",
             settings=settings,
             device="cpu",
@@ -144,8 +146,9 @@ def test_a_silent_class_has_zero_cams_not_nan(tiny_set, tmp_path):
         index=tiny_set,
         shard="1-of-1",
         weights=tmp_path / "w.safetensors",
+        superpixels=None,
         output=tmp_path / "cams.zip",
-        settings={"scales": [1.0], "drs": True},
+        settings={"scales": [1.0], "drs": True, "refine": "none"},
         device="cpu",
     )
     assert (Archive(tmp_path / "cams.zip").arrays("a")["cams"] == 0).all()
@@ -246,6 +249,25 @@ def test_seeds_without_any_mask_have_no_figures(seeds, tmp_path):
     assert result["miou"] is None and result["at_fixed_threshold"]["threshold"] == 0.2
 
 
+def test_seeds_of_each_image_at_one_threshold(seeds, tmp_path):
+    index, cams, masks = seeds
+    score_images(index=index, cams=[cams], masks=[masks], output=tmp_path / "images.tsv", threshold=0.55)
+    expected = {}
+    for name in MASK_SIZES:
+        classes, maps = read_cams(Archive(cams), name)
+        target = Archive(masks).labels(name)
+        full = bilinear(maps.numpy(), tuple(4 * side for side in maps.shape[1:]))
+        iou = []
+        found = np.zeros(target.shape, int)
+        for y, x in np.ndindex(target.shape):
+            found[y, x] = [0, *classes][int(np.argmax([0.55, *full[:, y, x]]))]
+        for label in (0, *classes):
+            own, seed = (target == label) & (target != 255), (found == label) & (target != 255)
+            iou.append((own & seed).sum() / (own | seed).sum())
+        expected[name] = 100 * np.mean(iou)
+    assert read_scores(tmp_path / "images.tsv") == pytest.approx(expected, abs=0.2)
+
+
 def test_drs_can_be_left_out_of_the_extraction(tiny_set, tmp_path):
     torch.manual_seed(0)
     options = {"num_classes": 3, "backbone": "tiny", "output_stride": 8, "drs": True}
@@ -256,8 +278,51 @@ def test_drs_can_be_left_out_of_the_extraction(tiny_set, tmp_path):
             index=tiny_set,
             shard="1-of-1",
             weights=tmp_path / "classifier.safetensors",
+            superpixels=None,
             output=tmp_path / f"{drs}.zip",
-            settings={"scales": [1.0], "drs": drs},
+            settings={"scales": [1.0], "drs": drs, "refine": "none"},
         )
         found.append((tmp_path / f"{drs}.zip").read_bytes())
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("size", [(32, 48), (29, 35), (5, 6)])
+def test_average_over_superpixels_is_the_mean_of_each_region(size):
+    rng = np.random.default_rng(0)
+    grid = tuple(-(-side // 4) for side in size)
+    cams = torch.from_numpy(rng.random((2, *grid), np.float32))
+    regions = rng.integers(0, 4, size) * 3
+    full = bilinear(cams.numpy(), tuple(4 * side for side in grid))[:, : size[0], : size[1]]
+    expected = np.zeros_like(cams)
+    for row, column in np.ndindex(grid):
+        centre = regions[min(4 * row + 2, size[0] - 1), min(4 * column + 2, size[1] - 1)]
+        expected[:, row, column] = full[:, regions == centre].mean(axis=1)
+    np.testing.assert_allclose(average_over_superpixels(cams, regions), expected, rtol=1e-5)
+
+
+def test_cams_are_averaged_over_superpixels_before_they_are_normalised(tiny_set, tmp_path, model):
+    options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
+    save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
+    rows = read_index(tiny_set).split("train")
+    with archive.write(tmp_path / "superpixels.zip") as writer:
+        for row in rows:
+            height, width = read_image(row.image).shape[:2]
+            writer.add_labels(row.id, np.arange(height)[:, None] // 8 * 8 + np.arange(width) // 8)
+    for refine in ("none", "superpixels"):
+        extract_cams(
+            index=tiny_set,
+            shard="1-of-1",
+            weights=tmp_path / "w.safetensors",
+            superpixels=tmp_path / "superpixels.zip",
+            output=tmp_path / f"cams_{refine}.zip",
+            settings={"scales": [1.0], "drs": True, "refine": refine},
+            device="cpu",
+        )
+    plain, refined = Archive(tmp_path / "cams_none.zip"), Archive(tmp_path / "cams_superpixels.zip")
+    regions = Archive(tmp_path / "superpixels.zip")
+    assert refined.arrays("c")["cams"].shape[0] == 0
+    for row in rows[:2]:
+        own = torch.from_numpy(plain.arrays(row.id)["cams"].astype(np.float32))
+        means = average_over_superpixels(own, regions.labels(row.id))
+        expected = means / means.amax(dim=(1, 2), keepdim=True).clamp(min=1e-4)
+        np.testing.assert_allclose(refined.arrays(row.id)["cams"], expected, atol=3e-3)

@@ -80,7 +80,8 @@ def test_every_key_is_described_and_has_a_default_or_is_required(path, rule, req
     assert rule["description"].strip().endswith(".")
     assert required != ("default" in rule)
     if rule.get("type") == "object":
-        assert path == ("experiments",) or ("properties" in rule and rule["additionalProperties"] is False)
+        free = [("experiments",), ("ablation", "sweeps")]  # whose keys are names that the user gives
+        assert path in free or ("properties" in rule and rule["additionalProperties"] is False)
     elif "default" in rule:
         jsonschema.Draft202012Validator(rule).validate(rule["default"])
 
@@ -114,10 +115,11 @@ def test_sections_that_share_a_yaml_alias_get_their_own_defaults():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_files_are_valid(path):
-    """A file that names no kind of data set is laid over config.yaml, as the Snakefile does."""
+    """A file that names no kind of data set is laid over config.yaml, any over the ablations, as the Snakefile does."""
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "kind" not in given.get("dataset", {}):
         given = merged(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")), given)
+    given = merged(yaml.safe_load((ROOT / "config" / "experiments.yaml").read_text(encoding="utf-8")), given)
     completed = complete(given, SCHEMA)
     for name in completed["experiments"]:
         assert resolve(completed, SCHEMA, f"{name}-seed7")["seed"] == 7
@@ -156,7 +158,7 @@ def test_a_misspelt_key_is_told_the_right_one(path):
 
 def test_a_key_like_no_other_is_told_all():
     assert refusal(superpixels={"q": 1}) == (
-        "Config: unknown key 'q' under superpixels; known keys: max_regions, scale, sigma, min_size."
+        "Config: unknown key 'q' under superpixels; known keys: folder, max_regions, scale, sigma, min_size."
     )
 
 
@@ -232,6 +234,31 @@ def test_weights_of_the_loss_network():
         config(classifier={"cdr": {"weights": "warm_start", **unused}})
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "other"),
+    [
+        ("folder", "root", "voc"),
+        ("coco", "sbd", "voc"),
+        ("voc", "train_images", "coco"),
+        ("demo", "val_instances", "coco"),
+    ],
+)
+def test_only_published_data_sets_are_downloaded(kind, key, other):
+    sentence = refusal(dataset={"name": "mine", "kind": kind, key: "download"})
+    assert sentence == f"dataset.{key}: 'download' is for kind {other}, not {kind}; name your folder or file."
+    config(dataset={"name": "mine", "kind": other, key: "download"})
+
+
+def test_test_photos_are_not_downloaded():
+    voc = {"name": "mine", "kind": "voc", "root": "download"}
+    own = {"prediction": {"split": "test"}}
+    assert refusal(dataset=voc, **own).startswith("prediction.split: VOC's test photos are given out after a login")
+    sentence = refusal(dataset=voc, experiments={"ssc": {}, "server": own})
+    assert sentence.startswith("experiments.server.prediction.split: ")
+    config(dataset={**voc, "test_root": "held_out"}, **own)
+    config(dataset={**voc, "root": "data/voc"}, **own)
+
+
 # Experiments
 
 
@@ -304,7 +331,7 @@ def test_a_warm_start_depends_on_its_own_section_and_the_window():
     for changes in ({"warm_start": {"epochs": 2}}, {"classifier": {"crop": 256}}):
         assert warm_start_settings(config(**changes), backbone="tiny", output_stride=8) != own
     # All that the training of the classifier reads is there.
-    assert set(completed["classifier"]) - {"weights"} == set(own)
+    assert set(completed["classifier"]) - {"weights", "trained"} == set(own)
     assert not any(own[part]["enabled"] for part in ("drs", "cdr", "asm"))
 
 

@@ -9,7 +9,7 @@ from ssc import archive
 from ssc.archive import Archive, encode_labels
 from ssc.errors import InputError
 from ssc.evaluation import evaluate_archives, evaluate_folders
-from ssc.files import read_json
+from ssc.files import read_json, read_tsv
 
 Maps = dict[str, np.ndarray]
 
@@ -61,6 +61,7 @@ def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
         labels=[tmp_path / "own1.zip", tmp_path / "own2.zip"],
         masks=[tmp_path / "mask1.zip", tmp_path / "mask2.zip"],
         output=tmp_path / "out.json",
+        images=tmp_path / "images.tsv",
     )
     result = read_json(tmp_path / "out.json")
     miou, iou = miou_by_sets([(target[name], predicted[name]) for name in "ac"])
@@ -69,6 +70,10 @@ def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
     assert result["iou"] == {name: pytest.approx(iou[k]) for k, name in enumerate(names)}
     assert (result["stage"], result["split"], result["images"]) == ("pseudo-labels", "train", 2)
     assert result["pixels"] == sum(int((target[name] != 255).sum()) for name in "ac")
+    own = {name: miou_by_sets([(target[name], predicted[name])])[1] for name in "ac"}
+    expected = {name: 100 * np.mean([iou[k] for k in (0, 1, 3)]) for name, iou in own.items()}  # no mask shows a 2
+    scores = {row["id"]: float(row["miou"]) for row in read_tsv(tmp_path / "images.tsv")}
+    assert scores == pytest.approx(expected, abs=0.006)
     empty = {name: np.zeros_like(labels) for name, labels in target.items()}
     assert result["baselines"] == {
         "all background": pytest.approx(miou_by_sets([(target[name], empty[name]) for name in "ac"])[0]),
@@ -77,11 +82,47 @@ def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
     }
 
 
+def test_figures_of_the_steps_before_the_last(tiny_set, tmp_path):
+    predicted, target = random_maps(1, [0, 1, 2, 3]), random_maps(2, [0, 1, 3, 255])
+    steps = {"single scale": random_maps(3, [0, 1, 2]), "multi-scale": random_maps(4, [0, 1, 3])}
+    for part in "ab":
+        members = {f"{step}/{name}": maps[name] for step, maps in steps.items() for name in (part,)}
+        write_zip(tmp_path / f"{part}.zip", members)
+    arguments = {
+        "index": tiny_set,
+        "split": "train",
+        "stage": "segmentation",
+        "labels": [write_zip(tmp_path / "own.zip", predicted)],
+        "masks": [write_zip(tmp_path / "masks.zip", {name: target[name] for name in "ab"})],
+        "output": tmp_path / "out.json",
+        "images": tmp_path / "images.tsv",
+    }
+    archives = [tmp_path / "a.zip", tmp_path / "b.zip"]
+    evaluate_archives(**arguments, steps=[*steps, "multi-scale + CRF"], step_labels=archives)
+    result = read_json(tmp_path / "out.json")
+    expected = {
+        name: pytest.approx(miou_by_sets([(target[key], maps[key]) for key in "ab"])[0])
+        for name, maps in {**steps, "multi-scale + CRF": predicted}.items()
+    }
+    assert result["steps"] == expected and list(result["steps"]) == list(expected)
+    assert result["miou"] == result["steps"]["multi-scale + CRF"]
+    assert list(result["baselines"]) == ["all background", "image label"]
+    with pytest.raises(InputError, match=r"flip/a\.png is not in"):
+        evaluate_archives(**arguments, steps=["flip", "last"], step_labels=archives)
+
+
 def test_the_masks_themselves_are_perfect(tiny_set, tmp_path):
     target = random_maps(2, [0, 1, 2, 3])
     maps = write_zip(tmp_path / "maps.zip", target)
-    arguments = {"index": tiny_set, "split": "train", "stage": "s", "labels": [maps], "masks": [maps]}
-    evaluate_archives(**arguments, output=tmp_path / "out.json")
+    evaluate_archives(
+        index=tiny_set,
+        split="train",
+        stage="s",
+        labels=[maps],
+        masks=[maps],
+        output=tmp_path / "out.json",
+        images=tmp_path / "images.tsv",
+    )
     result = read_json(tmp_path / "out.json")
     assert result["miou"] == 1 and result["over_activation"] == result["under_activation"] == 0
     assert set(result["iou"].values()) == {1}
@@ -90,7 +131,13 @@ def test_the_masks_themselves_are_perfect(tiny_set, tmp_path):
 def test_a_split_without_masks_has_no_figures(tiny_set, tmp_path):
     none = write_zip(tmp_path / "none.zip", {})
     evaluate_archives(
-        index=tiny_set, split="train", stage="s", labels=[none], masks=[none], output=tmp_path / "out.json"
+        index=tiny_set,
+        split="train",
+        stage="s",
+        labels=[none],
+        masks=[none],
+        output=tmp_path / "out.json",
+        images=tmp_path / "images.tsv",
     )
     result = read_json(tmp_path / "out.json")
     assert result["images"] == result["pixels"] == 0
@@ -99,13 +146,14 @@ def test_a_split_without_masks_has_no_figures(tiny_set, tmp_path):
 
 def test_archives_of_other_images_are_refused(tiny_set, tmp_path):
     masks = write_zip(tmp_path / "masks.zip", {"a": np.zeros((32, 48), int)})
-    arguments = {"index": tiny_set, "split": "train", "stage": "seg", "masks": [masks], "output": tmp_path / "out.json"}
+    files = {"masks": [masks], "output": tmp_path / "out.json", "images": tmp_path / "images.tsv"}
+    arguments = {"index": tiny_set, "split": "train", "stage": "seg", **files}
     small = write_zip(tmp_path / "small.zip", {"a": np.zeros((32, 47), int)})
     with pytest.raises(InputError, match=r"a: the seg map is \(32, 47\), its mask \(32, 48\)"):
         evaluate_archives(**arguments, labels=[small])
     with pytest.raises(InputError, match=r"a\.png is not in"):
         evaluate_archives(**arguments, labels=[write_zip(tmp_path / "b.zip", {"b": np.zeros((29, 35), int)})])
-    assert not (tmp_path / "out.json").exists()
+    assert not (tmp_path / "out.json").exists() and not (tmp_path / "images.tsv").exists()
 
 
 # Folders and zips of a user
@@ -221,5 +269,6 @@ def test_split_without_images_is_an_error(tiny_set, tmp_path):
             labels=[tmp_path / "empty.zip"],
             masks=[tmp_path / "empty.zip"],
             output=tmp_path / "out.json",
+            images=tmp_path / "images.tsv",
         )
     assert not (tmp_path / "out.json").exists()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ssc import figures
 from ssc.errors import InputError
-from ssc.figures import plot_class_iou, plot_losses, plot_threshold_curve
+from ssc.figures import plot_class_iou, plot_experiment_curves, plot_losses, plot_sweeps, plot_threshold_curve
 
 
 @pytest.fixture
@@ -45,7 +45,8 @@ def seeds_json(path, *, best=0.6, fixed=0.5):
 
 def metrics_json(path, classes, rng, *, absent=()):
     iou = {name: None if name in absent else rng.random() for name in ["background", *classes]}
-    return write(path, {"miou": float(np.mean([v for v in iou.values() if v is not None])), "iou": iou}), iou
+    miou = float(np.mean([v for v in iou.values() if v is not None]))
+    return write(path, {"split": "val", "miou": miou, "iou": iou}), iou
 
 
 def lines(axes):
@@ -87,9 +88,16 @@ def test_the_threshold_curve_marks_best_and_fixed(tmp_path, drawn):
 
 def test_without_masks_a_sentence_takes_the_place_of_the_curve(tmp_path, drawn):
     plot_threshold_curve(seeds_json(tmp_path / "seeds.json", best=None, fixed=None), tmp_path / "curve.png")
-    axes = drawn[0].axes[0]
-    assert not axes.lines
-    assert "mask" in axes.texts[0].get_text()
+    assert not drawn[0].axes
+    assert "No training image has a mask" in drawn[0].texts[0].get_text()
+
+
+def test_what_a_run_does_not_make_is_said(tmp_path, drawn):
+    plot_threshold_curve(None, tmp_path / "curve.png")
+    plot_losses({}, tmp_path / "losses.png")
+    assert not drawn[0].axes and not drawn[1].axes
+    assert "makes no seeds" in drawn[0].texts[0].get_text()
+    assert "Nothing was trained" in drawn[1].texts[0].get_text()
 
 
 def test_bars_of_class_iou(tmp_path, drawn, rng):
@@ -104,7 +112,7 @@ def test_bars_of_class_iou(tmp_path, drawn, rng):
         widths = [bar.get_width() for bar in bars]
         np.testing.assert_allclose(widths[:2], [100 * values[stage][name] for name in ("background", "cat")])
         assert np.isnan(widths[2])  # "no pixel" is not 0 %
-        assert bars.get_label().startswith(f"{stage}: mIoU {(widths[0] + widths[1]) / 2:.1f}")
+        assert bars.get_label().startswith(f"{stage} (val): mIoU {(widths[0] + widths[1]) / 2:.1f}")
     heights = [bar.get_y() + bar.get_height() / 2 for bars in axes.containers for bar in bars]
     assert np.mean(heights[0::3]) == pytest.approx(axes.get_yticks()[0])  # the tick is at the middle of its group
     colours = [bars[0].get_facecolor() for bars in axes.containers]
@@ -159,3 +167,49 @@ def test_a_missing_or_damaged_input_is_named_and_leaves_no_picture(tmp_path):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def test_experiment_curves_are_means_over_seeds(tmp_path, drawn):
+    files = [seeds_json(tmp_path / f"{k}.json", best=0.6 + k / 10, fixed=0.5) for k in (0, 1)]
+    plot_experiment_curves({"ssc": files, "baseline": files[:1]}, tmp_path / "curves.png")
+    both, one = drawn[0].axes[0].lines
+    assert both.get_label() == "ssc" and one.get_label() == "baseline"
+    np.testing.assert_allclose(both.get_xdata(), [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(both.get_ydata(), [50, 65, 40])
+    np.testing.assert_allclose(one.get_ydata(), [50, 60, 40])
+    assert not same_color(both.get_color(), one.get_color())
+
+
+def test_sweeps_show_mean_and_deviation_and_share_a_plot_over_the_same_values(tmp_path, drawn):
+    files = {k: seeds_json(tmp_path / f"{k}.json", best=k / 10) for k in range(1, 7)}
+    sweeps = {
+        "alpha": {10: [files[1], files[3]], 0.1: [files[2], files[2]]},
+        "beta": {0.1: [files[4]], 10: [files[5]]},
+        "erosion": {2: [files[6]]},
+    }
+    plot_sweeps(sweeps, tmp_path / "sweeps.png")
+    shared, alone = drawn[0].axes
+    assert [container.get_label() for container in shared.containers] == ["alpha", "beta"]
+    line, _, (bars,) = shared.containers[0].lines
+    np.testing.assert_allclose(line.get_xdata(), [0.1, 10])
+    np.testing.assert_allclose(line.get_ydata(), [20, 20])
+    half = [np.ptp(segment[:, 1]) / 2 for segment in bars.get_segments()]
+    np.testing.assert_allclose(half, [0, np.sqrt(2) * 10], atol=1e-9)
+    assert (shared.get_xscale(), alone.get_xscale()) == ("log", "linear")
+    assert [tick.get_text() for tick in shared.get_xticklabels()] == ["0.1", "10"]
+
+
+def test_without_sweeps_there_is_a_sentence(tmp_path, drawn):
+    plot_sweeps({}, tmp_path / "sweeps.png")
+    assert "No sweep" in drawn[0].texts[0].get_text()
+
+
+def test_plots_of_experiments_need_masks(tmp_path):
+    path = write(tmp_path / "seeds.json", {"miou": None})
+    for plot in (
+        lambda: plot_experiment_curves({"a": [path]}, tmp_path / "x.png"),
+        lambda: plot_sweeps({"a": {1: [path]}}, tmp_path / "x.png"),
+    ):
+        with pytest.raises(InputError, match="measured nothing"):
+            plot()
+    assert not (tmp_path / "x.png").exists()

@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from PIL import Image
 from torch.nn import functional as F
 
-from ssc import archive, panels
+from ssc import archive, sheets
 from ssc.data.index import Index, Row, write_index
-from ssc.data.transforms import normalise
+from ssc.data.transforms import normalise, resize_image
+from ssc.drawing import heat
 from ssc.errors import InputError
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet
 from ssc.palette import voc_palette
-from ssc.panels import colourise, overlay, write_panels, write_val_panels
+from ssc.panels import write_ablation_panels, write_panels, write_reconstructions, write_val_panels
+from ssc.ranking import write_scores
 from ssc.weights import load_part, save_weights
 
 CLASSES = ["orbi", "quado"]
@@ -60,9 +59,9 @@ def data(tmp_path_factory):
     parts = {"classifier": (classifier, {"num_classes": 2, **shared})}
     for name, options in (("last", decoder_options), ("early", early_options)):
         decoder = {"reconstruction": (ReconstructionNet(**options), options)}
-        facts = {"settings": {"cdr": {"source": name}}}
+        facts = {"settings": {"cdr": {"source": name, "rectify": False}}}
         save_weights(folder / f"{name}.safetensors", {**parts, **decoder}, **facts)
-    save_weights(folder / "plain.safetensors", parts, settings={"cdr": {"source": "last"}})
+    save_weights(folder / "plain.safetensors", parts, settings={"cdr": {"source": "last", "rectify": False}})
     save_weights(folder / "irn.safetensors", {"irn": (IRN(**shared), shared)})
     options = {"num_classes": 3, **shared}
     save_weights(folder / "segmentation.safetensors", {"segmentation": (DeepLabV2(**options), options)})
@@ -71,18 +70,18 @@ def data(tmp_path_factory):
 
 def record(monkeypatch):
     """What is composed from now on: (rows, headings, tiles) of each sheet."""
-    calls, compose = [], panels._compose
+    calls, compose = [], sheets._compose
 
-    def keep(rows, headings, tiles, classes):
-        calls.append((rows, headings, tiles))
-        return compose(rows, headings, tiles, classes)
+    def keep(sample, headings, tiles, classes):
+        calls.append(([row for row, _ in sample], headings, tiles))
+        return compose(sample, headings, tiles, classes)
 
-    monkeypatch.setattr(panels, "_compose", keep)
+    monkeypatch.setattr(sheets, "_compose", keep)
     return calls
 
 
 @pytest.fixture
-def sheets(monkeypatch):
+def drawn(monkeypatch):
     return record(monkeypatch)
 
 
@@ -105,6 +104,7 @@ def train_sheet(data, output, **changes):
         "pseudo_labels": [data / "labels.zip"],
         "segmentation": data / "segmentation.safetensors",
         "masks": [data / "masks.zip"],
+        "scores": None,
         "output": output,
         "panels": 8,
         "prediction": PREDICTION,
@@ -119,6 +119,7 @@ def val_sheet(data, output, **changes):
         "split": "train",
         "predictions": [data / "labels.zip"],
         "masks": [data / "masks.zip"],
+        "scores": None,
         "output": output,
         "panels": 8,
     }
@@ -226,12 +227,12 @@ def test_the_network_columns_show_their_networks(data, full):
 
 
 @pytest.mark.parametrize("source", ["last", "early"])
-def test_the_reconstruction_is_the_decoders_output(data, sheets, tmp_path, source):
+def test_the_reconstruction_is_the_decoders_output(data, drawn, tmp_path, source):
     path = data / f"{source}.safetensors"
     train_sheet(data, tmp_path / "sheet.png", classifier=path)
     model = load_part(path, "classifier", CAMClassifier)
     decoder = load_part(path, "reconstruction", ReconstructionNet)
-    tiles = by_heading(sheets[0])["b"]["reconstruction"]
+    tiles = by_heading(drawn[0])["b"]["reconstruction"]
     with torch.no_grad():  # 56 x 40 is a multiple of the stride
         output = decoder(model.stages(normalise(photo(data, "b"))[None])[("early", "last").index(source)])[0]
     picture = ((output.permute(1, 2, 0).numpy() + 1) / 2 * 255).round().astype(np.uint8)
@@ -254,26 +255,73 @@ def test_superpixel_lines_lie_where_labels_change(data, full):
     assert len(np.unique(tiles["superpixels"][lines], axis=0)) == 1
 
 
-def test_the_heat_map_follows_the_strongest_class(data):
-    image = np.full((16, 24, 3), 128, np.uint8)
-    left, right = torch.zeros(2, 4, 6)
-    left[:, :2], right[:, 4:] = 1, 1
-    heat = panels._heat(image, torch.stack([left, right])).astype(int)
-    redness = heat[..., 0] - heat[..., 2]
-    assert redness[:, :6].min() > 0 and redness[:, 18:].min() > 0  # hot at both ends, cold between
-    assert redness[:, 11:13].max() < 0
-    np.testing.assert_array_equal(panels._heat(image, torch.zeros(0, 4, 6)), image)
-
-
-def test_columns_without_content_are_left_out(data, sheets, tmp_path):
+def test_columns_without_content_are_left_out(data, drawn, tmp_path):
     plain = data / "plain.safetensors"
     train_sheet(data, tmp_path / "sheet.png", superpixels=[], masks=[], classifier=plain)
-    rows, headings, _ = sheets[0]
+    rows, headings, _ = drawn[0]
     missing = {"ground truth", "superpixels", "reconstruction"}
     assert headings == [name for name in ALL if name not in missing]
     assert [row.id for row in rows] == ["a", "b", "d", "e"]  # no masks at all: labels decide
     val_sheet(data, tmp_path / "val.png", masks=[])
-    assert sheets[1][1] == ["image", "prediction", "overlay"]
+    assert drawn[1][1] == ["image", "prediction", "overlay"]
+
+
+def test_stages_that_a_run_does_not_make_have_no_column(data, drawn, tmp_path):
+    absent = {"superpixels": [], "cams": [], "classifier": None, "irn": None, "pseudo_labels": [], "masks": []}
+    train_sheet(data, tmp_path / "sheet.png", **absent)
+    assert drawn[0][1] == ["image", "prediction"]
+
+
+def test_scores_choose_the_images(data, drawn, tmp_path):
+    scores = {"a": 0.25, "b": 0.75, "c": 1.0, "e": 0.5}
+    write_scores(tmp_path / "scores.tsv", scores)
+    for sheet in (train_sheet, val_sheet):
+        sheet(data, tmp_path / "sheet.png", scores=tmp_path / "scores.tsv", panels=2)
+    assert [[row.id for row in rows] for rows, _, _ in drawn] == [["b", "a"], ["b", "a"]]  # c has no labels
+
+
+def test_the_ablation_sheet_has_the_cam_of_each_experiment(data, drawn, tmp_path):
+    write_scores(tmp_path / "scores.tsv", {"a": 0.25, "b": 0.75, "e": 0.5})
+    with archive.write(tmp_path / "other.zip") as cams:
+        for name, (size, present, _) in TRAIN.items():
+            grid = [-(-side // 4) for side in size]
+            cams.add_arrays(name, classes=np.array(present, np.int16), cams=np.zeros((len(present), *grid), np.float16))
+    experiments = {"ssc": [data / "cams.zip"], "cold": [tmp_path / "other.zip"]}
+    common = {"index": data / "index.tsv", "masks": [data / "masks.zip"], "scores": tmp_path / "scores.tsv"}
+    write_ablation_panels(**common, cams=experiments, output=tmp_path / "sheet.png", panels=3)
+    rows, headings, _ = drawn[0]
+    assert headings == ["image", "ground truth", "ssc", "cold"]
+    assert [row.id for row in rows] == ["b", "e", "a"]
+    train_sheet(data, tmp_path / "train.png")
+    tiles, train_tiles = by_heading(drawn[0]), by_heading(drawn[1])
+    for name in "abe":
+        np.testing.assert_array_equal(tiles[name]["ssc"], train_tiles[name]["CAM"])
+        cold = heat(photo(data, name), torch.zeros(1, 99, 99))
+        np.testing.assert_array_equal(tiles[name]["cold"], resize_image(cold, tiles[name]["image"].shape[:2]))
+
+
+def test_the_reconstructions_are_those_of_each_decoder(data, drawn, tmp_path):
+    write_scores(tmp_path / "scores.tsv", {"a": 0.25, "b": 0.75, "e": 0.5})
+    classifiers = {
+        "baseline": data / "plain.safetensors",
+        "cdr": data / "last.safetensors",
+        "cdr_early": data / "early.safetensors",
+        "cdr_again": data / "last.safetensors",
+    }
+    write_reconstructions(
+        index=data / "index.tsv",
+        classifiers=classifiers,
+        masks=[data / "masks.zip"],
+        scores=tmp_path / "scores.tsv",
+        output=tmp_path / "sheet.png",
+        panels=3,
+        device="cpu",
+    )
+    assert drawn[0][1] == ["image", "cdr", "cdr_early"]  # no decoder; a column for one file
+    for experiment, name in (("cdr", "last"), ("cdr_early", "early")):
+        train_sheet(data, tmp_path / "train.png", classifier=data / f"{name}.safetensors")
+        expected = by_heading(drawn[-1])["b"]["reconstruction"]
+        np.testing.assert_array_equal(by_heading(drawn[0])["b"][experiment], expected)
 
 
 def test_a_split_without_images_gives_the_headings_alone(data, tmp_path):
@@ -283,37 +331,19 @@ def test_a_split_without_images_gives_the_headings_alone(data, tmp_path):
         assert np.asarray(image).min() < 128  # text
 
 
-def test_images_without_labels_are_shown_when_there_are_no_others(data, sheets, tmp_path):
+def test_images_without_labels_are_shown_when_there_are_no_others(data, drawn, tmp_path):
     rows = [Row("c", "train", str(data / "c.png"), "", ())]
     write_index(tmp_path / "index.tsv", Index(CLASSES, rows))
     train_sheet(data, tmp_path / "sheet.png", index=tmp_path / "index.tsv")
-    tiles = by_heading(sheets[0])["c"]
+    tiles = by_heading(drawn[0])["c"]
     np.testing.assert_array_equal(tiles["CAM"], tiles["image"])  # no class, no heat
     assert list(tiles) == ALL
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, [5]), (2, [2, 7]), (5, [1, 3, 5, 7, 9]), (99, list(range(10)))])
-def test_the_sample_is_spread_evenly(data, sheets, tmp_path, count, expected):
-    rows = [Row(f"{k:02d}", "test", str(data / "a.png"), "", ()) for k in range(10)]
-    write_index(tmp_path / "index.tsv", Index(CLASSES, [*rows, Row("t", "train", "", "", (1,))]))
-    with archive.write(tmp_path / "predictions.zip") as out:
-        for row in rows:
-            out.add_labels(row.id, np.zeros((40, 56), int))
-    val_sheet(
-        data,
-        tmp_path / "val.png",
-        index=tmp_path / "index.tsv",
-        split="test",
-        predictions=[tmp_path / "predictions.zip"],
-        panels=count,
-    )
-    assert [int(row.id) for row in sheets[0][0]] == expected
-
-
-def test_the_validation_sheet_overlays_its_prediction(data, sheets, tmp_path):
+def test_the_validation_sheet_overlays_its_prediction(data, drawn, tmp_path):
     val_sheet(data, tmp_path / "val.png")
-    assert sheets[0][1] == ["image", "ground truth", "prediction", "overlay"]
-    for tiles in by_heading(sheets[0]).values():
+    assert drawn[0][1] == ["image", "ground truth", "prediction", "overlay"]
+    for tiles in by_heading(drawn[0]).values():
         background = (tiles["prediction"] == 0).all(-1)
         same = (tiles["overlay"] == tiles["image"]).all(-1)
         assert same[background].all()
@@ -338,43 +368,3 @@ def test_archives_of_another_index_are_refused(data, tmp_path):
     with pytest.raises(InputError, match="holds no irn"):
         train_sheet(data, tmp_path / "sheet.png", irn=data / "last.safetensors")
     assert not (tmp_path / "sheet.png").exists()
-
-
-shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)
-label_maps = hnp.arrays(np.int32, shapes, elements=st.sampled_from([0, 1, 2, 20, 255]))
-
-
-@settings(max_examples=50, deadline=None)
-@given(labels=label_maps, alpha=st.floats(0, 1), seed=st.integers(0, 9))
-def test_overlay_equals_a_loop_over_pixels(labels, alpha, seed):
-    image = np.random.default_rng(seed).integers(0, 256, (*labels.shape, 3), np.uint8)
-    result = overlay(image, labels, alpha)
-    assert (result.dtype, result.shape) == (np.uint8, image.shape)
-    palette = voc_palette()
-    height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            label = labels[y, x]
-            near = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
-            border = any(labels[p] != label for p in near if 0 <= p[0] < height and 0 <= p[1] < width)
-            weight = 0 if label == 0 else (1 + alpha) / 2 if border else alpha
-            colour = [211, 211, 211] if label == 255 else palette[3 * label : 3 * label + 3]
-            expected = (1 - weight) * image[y, x] + weight * np.array(colour)
-            assert abs(result[y, x] - expected).max() <= 0.51
-
-
-@settings(max_examples=25, deadline=None)
-@given(labels=label_maps)
-def test_colourise_equals_a_palette_png(labels):
-    np.testing.assert_array_equal(colourise(labels), palette_picture(labels))
-
-
-def test_wrong_shapes_and_labels_are_refused():
-    image = np.zeros((4, 6, 3), np.uint8)
-    with pytest.raises(ValueError, match="differ in size"):
-        overlay(image, np.zeros((6, 4), int))
-    for label in (-1, 256):
-        with pytest.raises(ValueError, match=r"not in 0\.\.255"):
-            overlay(image, np.full((4, 6), label))
-        with pytest.raises(ValueError, match=r"not in 0\.\.255"):
-            colourise(np.full((4, 6), label))

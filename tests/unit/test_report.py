@@ -13,12 +13,13 @@ def stage(name, split, counts):
     return {"stage": name, "split": split, "images": 2, **summary(np.array(counts), ["cat"])}
 
 
-def write_all(tmp_path, counts):
+def write_all(tmp_path, counts, stages=("seeds", "pseudo-labels", "segmentation")):
     seeds = stage("seeds", "train", counts)
     seeds |= {"threshold": 0.3, "at_fixed_threshold": {"threshold": 0.2, **summary(np.array(counts), ["cat"])}}
     pseudo = stage("pseudo-labels", "train", counts) | {"baselines": {"all background": 0.25, "image label": None}}
     segmentation = stage("segmentation", "val", counts) | {"baselines": {}}
-    for name, figures in (("seeds", seeds), ("pseudo", pseudo), ("segmentation", segmentation)):
+    segmentation["steps"] = {"single scale": 0.5, "single scale + CRF": segmentation["miou"]}
+    for name, figures in (("seeds", seeds), ("pseudo-labels", pseudo), ("segmentation", segmentation)):
         write_json(tmp_path / f"{name}.json", figures)
     write_text(tmp_path / "classes.txt", "cat\n")
     write_text(tmp_path / "benchmarks" / "cams" / "1-of-2.tsv", BENCHMARK.format(s=1.5, rss=100.0))
@@ -26,7 +27,7 @@ def write_all(tmp_path, counts):
     write_text(tmp_path / "benchmarks" / "evaluate_seeds.tsv", BENCHMARK.format(s=1, rss="-"))
     folder = tmp_path / "benchmarks"
     write_metrics(
-        metrics=[tmp_path / "seeds.json", tmp_path / "pseudo.json", tmp_path / "segmentation.json"],
+        metrics={stage: tmp_path / f"{stage}.json" for stage in stages},
         classes=tmp_path / "classes.txt",
         benchmarks={
             "seeds": [*(folder / "cams").glob("*.tsv"), folder / "evaluate_seeds.tsv", folder / "absent.tsv"],
@@ -55,6 +56,14 @@ def test_figures_in_percent_and_costs_summed_over_jobs(tmp_path):
     assert "IRN" not in rows
 
 
+def test_a_row_per_step(tmp_path):
+    rows = write_all(tmp_path, [[6, 2], [1, 3]])
+    assert list(rows)[-3:] == ["segmentation", "step: single scale", "step: single scale + CRF"]
+    assert float(rows["step: single scale"]["miou"]) == 50
+    assert rows["step: single scale + CRF"]["miou"] == rows["segmentation"]["miou"]
+    assert rows["step: single scale"]["split"] == "val"
+
+
 def test_text_has_a_line_per_row_and_aligned_columns(tmp_path):
     rows = write_all(tmp_path, [[6, 2], [1, 3]])
     lines = (tmp_path / "summary.txt").read_text().splitlines()
@@ -66,3 +75,9 @@ def test_text_has_a_line_per_row_and_aligned_columns(tmp_path):
 def test_run_without_masks_leaves_the_figures_empty(tmp_path):
     rows = write_all(tmp_path, [[0, 0], [0, 0]])
     assert rows["seeds"]["miou"] == rows["segmentation"]["over_activation"] == ""
+
+
+def test_stages_that_a_run_does_not_report_are_left_out(tmp_path):
+    rows = write_all(tmp_path, [[6, 2], [1, 3]], stages=["segmentation"])
+    assert list(rows) == ["seeds", "segmentation", "step: single scale", "step: single scale + CRF"]
+    assert rows["seeds"]["miou"] == "" and float(rows["seeds"]["seconds"]) == 5  # what ran is counted

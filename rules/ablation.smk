@@ -1,0 +1,181 @@
+# The paper's ablations (Tables VII to IX, Fig. 7): seeds of several experiments over several random seeds.
+
+
+rule ablation_table:
+    input:
+        [file for files in table_files().values() for file in files],
+    output:
+        table=report(
+            f"{ABLATION}/table.tsv",
+            caption="../report/ablation.rst",
+            category="ablation",
+            labels={"what": "Experiments"},
+        ),
+        markdown=f"{ABLATION}/table.md",
+        curves=report(
+            f"{ABLATION}/curves.png",
+            caption="../report/ablation_curves.rst",
+            category="ablation",
+            labels={"what": "Seeds over the threshold"},
+        ),
+    log:
+        f"{ABLATION}/logs/table.log",
+    benchmark:
+        f"{ABLATION}/benchmarks/table.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        experiments=table_files(),
+        dataset=config["dataset"]["name"],
+        source=source_digest("ssc.figures"),
+    script:
+        "../workflow_scripts/ablation_table.py"
+
+
+rule ablation_sweeps:
+    input:
+        [file for points in sweep_files().values() for files in points.values() for file in files],
+    output:
+        report(
+            f"{ABLATION}/sweeps.png",
+            caption="../report/ablation_sweeps.rst",
+            category="ablation",
+            labels={"what": "Sweeps"},
+        ),
+    log:
+        f"{ABLATION}/logs/sweeps.log",
+    benchmark:
+        f"{ABLATION}/benchmarks/sweeps.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        sweeps=sweep_files(),
+        source=source_digest("ssc.figures"),
+    script:
+        "../workflow_scripts/ablation_sweeps.py"
+
+
+rule score_images:
+    input:
+        index=INDEX,
+        cams=cam_archives(ranking_experiment()),
+        masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
+    output:
+        f"{ABLATION}/images.tsv",
+    log:
+        f"{ABLATION}/logs/score_images.log",
+    benchmark:
+        f"{ABLATION}/benchmarks/score_images.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        threshold=resolved(ranking_experiment())["seeds"]["threshold"],
+        source=source_digest("ssc.seeds"),
+    script:
+        "../workflow_scripts/score_images.py"
+
+
+rule ablation_panels:
+    input:
+        [file for files in cam_files().values() for file in files],
+        index=INDEX,
+        classes=CLASSES,
+        masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
+        scores=f"{ABLATION}/images.tsv",
+    output:
+        report(
+            f"{ABLATION}/panels.png",
+            caption="../report/ablation_panels.rst",
+            category="ablation",
+            labels={"what": "Activations"},
+        ),
+    log:
+        f"{ABLATION}/logs/panels.log",
+    benchmark:
+        f"{ABLATION}/benchmarks/panels.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        cams=cam_files(),
+        panels=config["report"]["panels"],
+        source=source_digest("ssc.panels"),
+    script:
+        "../workflow_scripts/ablation_panels.py"
+
+
+rule reconstructions:
+    input:
+        list(classifier_files().values()),
+        index=INDEX,
+        classes=CLASSES,
+        masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
+        scores=f"{ABLATION}/images.tsv",
+    output:
+        report(
+            f"{ABLATION}/reconstructions.png",
+            caption="../report/reconstructions.rst",
+            category="ablation",
+            labels={"what": "Reconstructions"},
+        ),
+    log:
+        f"{ABLATION}/logs/reconstructions.log",
+    benchmark:
+        f"{ABLATION}/benchmarks/reconstructions.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=30,
+        gpu=GPU,
+    params:
+        classifiers=classifier_files(),
+        panels=config["report"]["panels"],
+        source=source_digest("ssc.panels"),
+    script:
+        "../workflow_scripts/reconstructions.py"
+
+
+rule memory:
+    input:
+        classes=CLASSES,
+    output:
+        table=report(
+            f"{ABLATION}/memory.tsv",
+            caption="../report/memory.rst",
+            category="ablation",
+            labels={"what": "Memory"},
+        ),
+    log:
+        f"{ABLATION}/logs/memory.log",
+    benchmark:
+        f"{ABLATION}/benchmarks/memory.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        settings=resolved("ssc")["classifier"],
+        max_regions=config["superpixels"]["max_regions"],
+        precision="fp32",
+        source=source_digest("ssc.memory"),
+    script:
+        "../workflow_scripts/memory.py"

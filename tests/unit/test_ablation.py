@@ -1,0 +1,71 @@
+import csv
+
+import numpy as np
+import pytest
+
+from ssc.ablation import read_seed_figures, write_ablation
+from ssc.errors import InputError
+from ssc.files import write_json
+
+MIOU = {
+    "baseline": [0.40, 0.50, 0.45],
+    "ssc": [0.44, 0.55, 0.51],
+    "mine": [0.30, 0.60, 0.45],
+}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Seed figures of three experiments over three random seeds."""
+    paths = {}
+    for name, scores in MIOU.items():
+        paths[name] = []
+        for seed, score in enumerate(scores):
+            path = tmp_path / f"{name}-{seed}.json"
+            write_json(path, {"miou": score, "over_activation": score / 2, "under_activation": 1 - score})
+            paths[name].append(path)
+    return paths
+
+
+def write(tmp_path, experiments):
+    table, markdown = tmp_path / "table.tsv", tmp_path / "table.md"
+    write_ablation(experiments=experiments, table=table, markdown=markdown, dataset="scenes")
+    with table.open() as handle:
+        return {row["experiment"]: row for row in csv.DictReader(handle, delimiter="\t")}, markdown.read_text()
+
+
+def test_mean_deviation_and_paired_gain(files, tmp_path):
+    rows, markdown = write(tmp_path, files)
+    for name, scores in MIOU.items():
+        row, scores = rows[name], 100 * np.array(scores)
+        assert row["seeds"] == "3"
+        assert float(row["miou"]) == pytest.approx(scores.mean(), abs=0.005)
+        assert float(row["miou_std"]) == pytest.approx(np.sqrt(((scores - scores.mean()) ** 2).sum() / 2), abs=0.005)
+        assert float(row["over_activation"]) == pytest.approx(scores.mean() / 2, abs=0.005)
+        assert float(row["under_activation"]) == pytest.approx(100 - scores.mean(), abs=0.005)
+    # The differences 4, 5, 6 scatter by 1, though the scores themselves scatter by five.
+    assert (rows["ssc"]["gain"], rows["ssc"]["gain_std"]) == ("5.00", "1.00")
+    assert rows["baseline"]["gain"] == ""
+    assert "| ssc | 3 | 50.00 ± 5.57 | 5.00 ± 1.00 |" in markdown
+
+
+def test_the_papers_value_stands_beside_ours(files, tmp_path):
+    rows, markdown = write(tmp_path, files)
+    assert (rows["ssc"]["paper_table"], rows["ssc"]["paper_miou"]) == ("VII", "58.3")
+    assert float(rows["ssc"]["difference"]) == pytest.approx(50 - 58.3)
+    assert float(rows["ssc"]["paper_gain"]) == pytest.approx(10.0)
+    assert rows["mine"]["paper_miou"] == rows["mine"]["difference"] == ""
+    assert "scenes" in markdown
+    assert "58.3" in markdown
+
+
+def test_one_seed_has_no_deviation_and_no_baseline_no_gain(files, tmp_path):
+    rows, _ = write(tmp_path, {"ssc": files["ssc"][:1]})
+    assert rows["ssc"]["miou"] == "44.00"
+    assert rows["ssc"]["miou_std"] == rows["ssc"]["gain"] == ""
+
+
+def test_without_masks_there_is_nothing_to_compare(tmp_path):
+    write_json(tmp_path / "seeds.json", {"miou": None})
+    with pytest.raises(InputError, match=r"seeds\.json measured nothing"):
+        read_seed_figures(tmp_path / "seeds.json")

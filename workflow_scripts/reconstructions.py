@@ -1,0 +1,13 @@
+from ssc.panels import write_reconstructions
+from ssc.progress import logged
+
+with logged(snakemake.log[0]):
+    write_reconstructions(
+        index=snakemake.input.index,
+        classifiers=snakemake.params.classifiers,
+        masks=snakemake.input.masks,
+        scores=snakemake.input.scores,
+        output=snakemake.output[0],
+        panels=snakemake.params.panels,
+        device=snakemake.config["device"],
+    )
