@@ -111,14 +111,15 @@ def _markdown(
     if others:
         sections.append(f"## Not in the paper's tables\n\n{_section(others)}")
     measured = [
-        f"{measure} on {found['images']} images ({split})"
+        f"{measure} {'at their best threshold ' if measure == 'seeds' else ''}on {found['images']} images ({split})"
         for (measure, split), found in own.items()
         if found["miou"] is not None
     ]
+    difference = "; in brackets the difference to the paper's SSC" if kind in _PAPERS_DATA else ""
     notes = [
-        "mIoU in percent; in brackets the difference to the paper's SSC. Supervision: I image labels, S saliency maps, "
-        "O out-of-distribution images, L language.",
-        f"This run: {', '.join(measured) or 'nothing was measured'}; seeds at their best threshold.",
+        f"mIoU in percent{difference}. Supervision: I image labels, S saliency maps, O out-of-distribution images, "
+        "L language.",
+        f"This run: {', '.join(measured) or 'nothing was measured'}.",
     ]
     if kind == "voc":
         notes.append("Only VOC's server measures the test photos: `snakemake test_archive` packs their predictions.")

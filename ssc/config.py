@@ -180,7 +180,10 @@ def _check_weights(config: dict, place: str, weights: str, network: str) -> None
 def _fill(config: dict, schema: dict) -> dict:
     # New dictionaries key by key: sections that share one through a YAML alias must not get each other's defaults.
     filled = {key: copy.deepcopy(value) for key, value in config.items()}
-    for key, rule in schema.get("properties", {}).items():
+    rules = schema.get("properties", {})
+    if isinstance(free := schema.get("additionalProperties"), dict):  # names that the user gives, such as of sweeps
+        rules = {**rules, **{key: free for key in filled if key not in rules}}
+    for key, rule in rules.items():
         if "default" in rule and key not in filled:
             filled[key] = copy.deepcopy(rule["default"])
         if key in filled:

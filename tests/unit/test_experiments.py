@@ -108,6 +108,13 @@ def test_sweeps_make_experiments():
     assert owners(config, "alpha_10")["seeds"] == "alpha_10"
 
 
+def test_values_of_a_sweep_may_arrive_as_text():
+    given = {"sweeps": {"alpha": {"key": "classifier.cdr.alpha", "values": ["0.5", 2]}}}
+    config = configuration({}, ablation=given)
+    assert config["ablation"]["sweeps"]["alpha"]["values"] == [0.5, 2]
+    assert list(config["experiments"]) == ["ssc", "alpha_0.5", "alpha_2"]
+
+
 def test_a_configuration_that_was_completed_stays_as_it_is():
     config = configuration({}, ablation={"sweeps": {"beta": {"key": "classifier.asm.beta", "values": [1, 2]}}})
     assert complete(config, SCHEMA) == config

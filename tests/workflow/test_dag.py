@@ -13,6 +13,7 @@ import pytest
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
+from ssc.weights import read_header
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
@@ -88,6 +89,7 @@ def test_pictures_and_manifest(run):
     own = results(run) / "ssc"
     for name in ("panels", "predictions", "seeds", "class_iou", "losses"):
         assert (own / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "**this run**" in (own / "comparison.md").read_text()
     manifest = json.loads((own / "manifest.json").read_text())
     assert manifest["config"]["classifier"]["backbone"] == "tiny"
     assert manifest["packages"]["torch"]
@@ -123,15 +125,144 @@ def test_changed_key_reruns_its_stage_and_what_follows(run, change, first, kept)
     assert not rules & kept
 
 
-def test_experiment_shares_superpixels_and_warm_start(run):
-    rules = planned(
-        run[0],
-        "--config",
-        "experiments={'ssc': {}, 'baseline': {'classifier': {'drs': {'enabled': False}}}}",
-        "experiment=baseline",
+@pytest.mark.parametrize(
+    ("own", "first", "shared"),
+    [
+        ("{'classifier': {'drs': {'enabled': False}}}", "train_classifier", {"superpixels", "warm_start", "index"}),
+        ("{'cams': {'refine': 'superpixels'}}", "cams", {"train_classifier", "superpixels"}),
+        ("{'segmentation': {'epochs': 3}}", "train_segmentation", {"train_irn", "random_walk", "cams"}),
+        ("{'prediction': {'flip': False}}", "predictions", {"train_segmentation", "random_walk"}),
+    ],
+)
+def test_an_experiment_shares_what_comes_before_its_difference(run, own, first, shared):
+    rules = planned(run[0], "--config", f"experiments={{'mine': {own}}}", "experiment=mine")
+    assert first in rules
+    assert "metrics" in rules
+    assert not rules & {*shared, "demo_data", "index", "masks"}
+
+
+def test_ablation_compares_experiments_and_makes_once_what_they_share(run):
+    change = (
+        "ablation={'seeds': [0], 'experiments': ['baseline', 'ssc', 'mine'], 'sweeps': {"
+        "'alpha': {'values': [1]}, 'beta': {'values': [1]}, 'erosion': {'values': [4]}}}"
     )
-    assert "train_classifier" in rules
-    assert not rules & {"demo_data", "index", "masks", "superpixels", "warm_start"}
+    mine = "experiments={'mine': {'cams': {'refine': 'superpixels'}}}"
+    done = snakemake(run[0], "ablation", "--config", change, mine)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = results(run) / "ablation"
+    with (folder / "table.tsv").open() as handle:
+        rows = {row["experiment"]: row for row in csv.DictReader(handle, delimiter="\t")}
+    assert list(rows) == ["baseline", "ssc", "mine"]
+    assert rows["ssc"]["paper_miou"] == "58.3" and rows["mine"]["paper_miou"] == ""
+    assert float(rows["ssc"]["gain"]) == pytest.approx(
+        float(rows["ssc"]["miou"]) - float(rows["baseline"]["miou"]), abs=0.011
+    )
+    own = json.loads((results(run) / "ssc" / "seeds.json").read_text())
+    assert float(rows["ssc"]["miou"]) == pytest.approx(100 * own["miou"], abs=0.005)
+    assert "| baseline | 1 |" in (folder / "table.md").read_text()
+    with (folder / "memory.tsv").open() as handle:
+        assert len(list(csv.DictReader(handle, delimiter="\t"))) == 4
+    for picture in folder.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    # The sweeps' values are the experiment ssc's, whose classifier `mine` has too.
+    trained = sorted(path.parent.name for path in results(run).glob("*/classifier.safetensors"))
+    assert trained == ["baseline", "ssc"]
+
+
+def test_cotrained_networks_share_the_pseudo_labels(run):
+    own = "{'segmentation': {'training': 'cotraining', 'cotraining': {'online_confidence': 0.3}}}"
+    change = [f"experiments={{'cotrained': {own}}}", "experiment=cotrained", "prediction={'scales': [0.75, 1.0]}"]
+    done = snakemake(run[0], "segmentation", "--config", *change)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = results(run) / "cotrained"
+    assert not (folder / "cams").exists() and not (folder / "pseudo_labels").exists()
+    figures = json.loads((folder / "segmentation.json").read_text())
+    assert list(figures["steps"]) == [
+        "single scale", "multi-scale", "multi-scale + flip", "multi-scale + flip + CRF",
+    ]  # fmt: skip
+    assert figures["steps"]["multi-scale + flip + CRF"] == figures["miou"]
+    parts = read_header(folder / "segmentation.safetensors")["parts"]
+    assert set(parts) == {"segmentation", "segmentation_2"}
+
+
+def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
+    """Superpixels and pseudo-labels of the finished run as folders, its networks as ready weights."""
+    own = results(run) / "ssc"
+    for name, source in (("labels", own / "pseudo_labels"), ("cams", own / "cams")):
+        for archive in source.glob("*.zip"):
+            shutil.unpack_archive(archive, tmp_path / name)
+    irn, segmentation = own / "irn.safetensors", own / "segmentation.safetensors"
+    ready = [
+        f"cams={{'folder': '{tmp_path / 'cams'}'}}",
+        f"irn={{'trained': '{irn}'}}",
+        f"segmentation={{'trained': '{segmentation}'}}",
+        "experiment=ready",
+        "experiments={'ready': {}}",
+    ]
+    folder = tmp_path / "again"
+    done = snakemake(folder, "--config", *ready)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # All experiments agree in what is ready, so that the first owns it.
+    made = folder / "results" / "tiny" / "ssc"
+    for name in ("seeds.json", "pseudo_labels.json", "segmentation.json"):
+        assert json.loads((made / name).read_text())["miou"] == json.loads((own / name).read_text())["miou"]
+    assert not list((folder / "results").rglob("*classifier*")) and not list((folder / "results").rglob("train_*.log"))
+
+    change = [f"pseudo_labels={{'folder': '{tmp_path / 'labels'}'}}", f"segmentation={{'trained': '{segmentation}'}}"]
+    assert planned(folder, "--config", *change) & {"random_walk"}
+    assert not planned(folder, "--config", *change) & {"train_classifier", "cams", "train_irn", "train_segmentation"}
+
+
+def test_ready_weights_of_another_part_are_told_before_anything_is_trained(run, tmp_path):
+    change = f"segmentation={{'trained': '{results(run) / 'ssc' / 'irn.safetensors'}'}}"
+    done = snakemake(tmp_path, "--config", change)
+    assert done.returncode != 0
+    assert "segmentation.trained" in done.stdout + done.stderr
+    assert not list((tmp_path / "results").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("ready", "rules"),
+    [
+        (["segmentation={'trained': 'ready'}"], {"check_trained"}),
+        (["pseudo_labels={'folder': 'ready'}"], {"random_walk", "evaluate_pseudo_labels", "warm_start"}),
+        (
+            ["cams={'folder': 'ready'}", "irn={'trained': 'ready'}"],
+            {
+                "cams",
+                "count_seeds",
+                "evaluate_seeds",
+                "check_trained",
+                "random_walk",
+                "evaluate_pseudo_labels",
+                "warm_start",
+            },
+        ),
+        (
+            ["classifier={'trained': 'ready'}", "segmentation={'trained': 'ready'}", "cams={'refine': 'superpixels'}"],
+            {"superpixels", "cams", "count_seeds", "evaluate_seeds", "check_trained"},
+        ),
+    ],
+)
+def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path, ready, rules):
+    (tmp_path / "ready").touch()
+    always = {"demo_data", "index", "masks", "predictions", "evaluate_predictions"}
+    always |= {"metrics", "comparison", "figures", "panels", "manifest"}
+    trained = set() if any(own.startswith("segmentation") for own in ready) else {"train_segmentation"}
+    assert planned(tmp_path, "--config", *ready) == always | trained | rules
+
+
+def test_report_of_a_run_on_ready_weights(run):
+    shutil.copy(results(run) / "ssc" / "segmentation.safetensors", run[0] / "net.safetensors")
+    experiments = "experiments={'ssc': {}, 'ready': {'segmentation': {'trained': 'net.safetensors'}}}"
+    done = snakemake(run[0], "--config", experiments, "experiment=ready")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    own = results(run) / "ready"
+    with (own / "metrics.tsv").open() as handle:
+        stages = [row["stage"] for row in csv.DictReader(handle, delimiter="\t")]
+    assert stages[:2] == ["data", "segmentation"]
+    assert (own / "segmentation.json").read_bytes() == (results(run) / "ssc" / "segmentation.json").read_bytes()
+    assert not (own / "cams").exists() and not (own / "pseudo_labels").exists()
 
 
 def test_number_of_jobs_does_not_depend_on_the_number_of_images(tmp_path):
