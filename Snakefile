@@ -22,6 +22,8 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
+include: "rules/reported.smk"
 include: "rules/download.smk"
 include: "rules/data.smk"
 include: "rules/superpixels.smk"

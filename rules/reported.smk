@@ -1,0 +1,153 @@
+# What the report and the ablation read: the stages that a run makes, and the runs that are compared.
+
+
+def stages_of(wildcards):
+    """The stages that the run of the job's experiment makes."""
+    return made_stages(resolved(wildcards.experiment))
+
+
+def if_made(stage, file):
+    """Input function: what the input function `file` gives; nothing where the run does not make that stage."""
+    return lambda wildcards: file(wildcards) if stage in stages_of(wildcards) else []
+
+
+def stage_figures(wildcards):
+    """Params function: by name in the report, the JSON files of the stages that the run reports."""
+    reported = reported_stages(resolved(wildcards.experiment))
+    files = {stage: f"{name.replace('-', '_')}.json" for stage, name in REPORTED.items()}
+    return {REPORTED[stage]: made(wildcards.experiment, stage, files[stage]) for stage in reported}
+
+
+def loss_histories(wildcards):
+    """Params function: by name in the report, the loss histories of the trainings of the run."""
+    done = [stage for stage in TRAININGS if stage in stages_of(wildcards)]
+    return {TRAININGS[stage]: made(wildcards.experiment, stage, f"{stage}_losses.json") for stage in done}
+
+
+def file_list(named):
+    """Input function: the files that the params function `named` names."""
+    return lambda wildcards: list(named(wildcards).values())
+
+
+def network_names(wildcards):
+    """Params function: backbones of the classifier and of the segmentation network; none where CAMs were ready."""
+    run = resolved(wildcards.experiment)
+    own_cams = "cams" in stages_of(wildcards) and not run["cams"]["folder"]
+    return {stage: run[stage]["backbone"] for stage in (*(["classifier"] if own_cams else []), "segmentation")}
+
+
+def panel_superpixels(wildcards):
+    """Input function: superpixels where a stage of the run uses them."""
+    trained_on = if_made("classifier", superpixel_files)(wildcards)
+    refining = "cams" in stages_of(wildcards) and refines_cams(wildcards)
+    return expand(f"{RESULTS}/superpixels/{{shard}}.zip", shard=SHARDS) if trained_on or refining else []
+
+
+def train_masks(wildcards):
+    """Input function: ground truth of the training photos where the run measures anything on them."""
+    measured = {"seeds", "pseudo_labels"} & set(stages_of(wildcards))
+    return expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS) if measured else []
+
+
+def method_settings(wildcards):
+    """Params function: all settings of the experiment but those that no result depends on."""
+    beside = {"experiment", "experiments", "report", "workers"}
+    return {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
+
+
+def benchmark_files(wildcards):
+    """Params function: by stage, the benchmark files of the jobs that the run's results come from."""
+    shared = f"{RESULTS}/benchmarks"
+    split = resolved(wildcards.experiment)["prediction"]["split"]
+    stages = stages_of(wildcards)
+    splits = sorted({*(["train"] if train_masks(wildcards) else []), split})
+    starts = [weight_file(stage)(wildcards) for stage in TRAININGS if stage in stages]
+    starts.append(if_made("classifier", loss_network_file)(wildcards))
+
+    def jobs(rule):
+        return [f"{rule}/{shard}" for shard in SHARDS]
+
+    def own(stage, *names):
+        folder = made(wildcards.experiment, stage, "benchmarks")
+        return [f"{folder}/{name}.tsv" for name in names] if stage in stages else []
+
+    return {
+        "data": [
+            f"{shared}/demo_data.tsv",
+            f"{shared}/index.tsv",
+            *(f"{shared}/{job}.tsv" for name in splits for job in jobs(f"masks/{name}")),
+        ],
+        "superpixels": [f"{shared}/{job}.tsv" for job in jobs("superpixels") if panel_superpixels(wildcards)],
+        "warm start": sorted({f"{shared}/warm_start/{Path(file).stem}.tsv" for file in starts if file}),
+        "classifier": own("classifier", "train_classifier"),
+        "seeds": own("cams", *jobs("cams")) + own("seeds", *jobs("count_seeds"), "evaluate_seeds"),
+        "IRN labels": own("irn_labels", *jobs("irn_labels")),
+        "IRN": own("irn", "train_irn"),
+        "pseudo-labels": own("pseudo_labels", *jobs("random_walk"), "evaluate_pseudo_labels"),
+        "segmentation": [
+            *own("segmentation", "train_segmentation"),
+            *own("predictions", *jobs(f"predictions/{split}"), "evaluate_predictions"),
+        ],
+    }
+
+
+def seed_files(experiment):
+    """The figures of an experiment's seeds, one file per random seed."""
+    return [made(with_seed(experiment, seed, resolved), "seeds", "seeds.json") for seed in config["ablation"]["seeds"]]
+
+
+def ablation_experiments():
+    """Experiments of the table: those asked for, or, in the paper's order, all declared ones that differ in seeds."""
+    swept = sweep_experiments(config["ablation"]["sweeps"])
+    declared = [name for name in EXPERIMENTS if name not in swept and maker(name, "seeds") == name]
+    of_the_paper = [name for name in ABLATION_ROWS if name in declared]
+    return config["ablation"]["experiments"] or [
+        *of_the_paper,
+        *(name for name in declared if name not in ABLATION_ROWS),
+    ]
+
+
+def table_files():
+    """Params: seed figures by experiment of the table."""
+    return {name: seed_files(name) for name in ablation_experiments()}
+
+
+def first_run(experiment):
+    """The run of an experiment of the table whose pictures are shown: that of the first random seed."""
+    return with_seed(experiment, config["ablation"]["seeds"][0], resolved)
+
+
+def ranking_experiment():
+    """The run by whose seeds the photos of the ablation's sheets are chosen: of `ssc`, or of the table's last row."""
+    names = ablation_experiments()
+    return first_run("ssc" if "ssc" in names else names[-1])
+
+
+def cam_archives(experiment):
+    """A run's archives of CAMs."""
+    return expand(made(experiment, "cams", "cams/{shard}.zip"), shard=SHARDS)
+
+
+def cam_files():
+    """Params: archives of CAMs by experiment of the table."""
+    return {name: cam_archives(first_run(name)) for name in ablation_experiments()}
+
+
+def classifier_files():
+    """Params: weights of the classifiers by experiment of the table, of those that may have a decoder."""
+    files = {}
+    for name in ablation_experiments():
+        run = resolved(first_run(name))
+        ready = run["classifier"]["trained"]
+        if not run["cams"]["folder"] and (ready or run["classifier"]["cdr"]["enabled"]):
+            files[name] = ready or made(first_run(name), "classifier", "classifier.safetensors")
+    return files
+
+
+def sweep_files():
+    """Params: seed figures by sweep and value."""
+    sweeps = config["ablation"]["sweeps"]
+    return {
+        name: {value: seed_files(sweep_name(name, value)) for value in sweep["values"]}
+        for name, sweep in sweeps.items()
+    }
