@@ -3,7 +3,7 @@
 
 rule ablation_table:
     input:
-        [file for files in table_files().values() for file in files],
+        measured([file for files in table_files().values() for file in files]),
     output:
         table=report(
             f"{ABLATION}/table.tsv",
@@ -38,7 +38,7 @@ rule ablation_table:
 
 rule ablation_sweeps:
     input:
-        [file for points in sweep_files().values() for files in points.values() for file in files],
+        measured([file for points in sweep_files().values() for files in points.values() for file in files]),
     output:
         report(
             f"{ABLATION}/sweeps.png",

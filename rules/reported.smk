@@ -51,7 +51,7 @@ def train_masks(wildcards):
 
 def method_settings(wildcards):
     """Params function: all settings of the experiment but those that no result depends on."""
-    beside = {"experiment", "experiments", "report", "workers"}
+    beside = {"ablation", "experiment", "experiments", "report", "workers"}
     return {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
 
 
@@ -89,6 +89,17 @@ def benchmark_files(wildcards):
             *own("predictions", *jobs(f"predictions/{split}"), "evaluate_predictions"),
         ],
     }
+
+
+def measured(files):
+    """Input function: figures of seeds; an error, before anything runs, where no photo has a mask to measure them on."""
+
+    def checked(wildcards):
+        if config["dataset"]["kind"] == "folder" and config["dataset"]["masks"] is None:
+            raise WorkflowError("dataset.masks is not set: an ablation measures on masks; name the folder of yours.")
+        return files
+
+    return checked
 
 
 def seed_files(experiment):

@@ -169,6 +169,14 @@ def test_ablation_compares_experiments_and_makes_once_what_they_share(run):
     assert trained == ["baseline", "ssc"]
 
 
+def test_an_ablation_without_masks_is_told_before_anything_runs(tmp_path):
+    change = "dataset={'name': 'mine', 'kind': 'folder', 'root': 'photos', 'masks': None}"
+    done = snakemake(tmp_path, "ablation_table", "--config", change)
+    assert done.returncode != 0
+    assert "dataset.masks is not set" in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_cotrained_networks_share_the_pseudo_labels(run):
     own = "{'segmentation': {'training': 'cotraining', 'cotraining': {'online_confidence': 0.3}}}"
     change = [f"experiments={{'cotrained': {own}}}", "experiment=cotrained", "prediction={'scales': [0.75, 1.0]}"]
