@@ -24,6 +24,8 @@ _SHARED = {
     "shards",
     "device",
     "precision",
+    "memory",
+    "compile",
     "workers",
     "superpixels",
     "warm_start",

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 _EPS = 1e-5
+_CHUNK_PIXELS = 512 * 512  # that go through the loss network together
 
 
 class PerceptualLoss(nn.Module):
     """Weighted mean absolute difference of feature maps of a loss network (paper eq. 5 and 6).
 
     L = sum_k w_k * mean |phi_k(reconstruction) - phi_k(image)|; the image's features carry no gradient.
+
+    The network is frozen, so that backward needs nothing but the gradient with respect to the reconstruction. The
+    forward pass computes it, one image of the paper's size at a time, and keeps no feature map.
 
     Args:
         network: frozen here; maps an image (B, 3, H, W) to a list of feature maps.
@@ -31,12 +37,48 @@ class PerceptualLoss(nn.Module):
         return self
 
     def forward(self, reconstruction: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """Two images (B, 3, H, W) in the value range that the loss network expects; a scalar."""
-        with torch.no_grad():
-            targets = self.network(image)
-        features = self.network(reconstruction)
-        pairs = zip(self.weights, features, targets, strict=True)
-        return sum(weight * F.l1_loss(own, target) for weight, own, target in pairs)
+        """Two images (B, 3, H, W) in the value range that the loss network expects; a scalar, differentiable once
+        with respect to the reconstruction."""
+        return _Perceptual.apply(reconstruction, image, self.network, self.weights)
+
+
+class _Perceptual(torch.autograd.Function):
+    """The perceptual loss, whose gradient exists before backward begins."""
+
+    @staticmethod
+    def forward(ctx, reconstruction, image, network, weights):
+        differentiable = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(reconstruction)
+        loss = reconstruction.new_zeros((), dtype=torch.promote_types(reconstruction.dtype, torch.float32))
+        chunk = max(1, _CHUNK_PIXELS // image[0, 0].numel())
+        for part in torch.arange(len(image)).split(chunk):
+            part = slice(int(part[0]), int(part[-1]) + 1)
+            own_image = reconstruction[part].detach().requires_grad_(differentiable)
+            targets = network(image[part])
+            # What this inner graph saves is gone before backward: hooks that offload or count must not see it.
+            with torch.set_grad_enabled(differentiable), saved_tensors_hooks(_as_it_is, _as_it_is):
+                features = network(own_image)
+            gradients = []
+            for weight, own, target in zip(weights, features, targets, strict=True):
+                difference = own.detach().to(loss.dtype) - target.to(loss.dtype)
+                share = weight * len(own_image) / len(image)
+                loss += share * difference.abs().mean()
+                gradients.append(difference.sign_().mul_(share / difference.numel()).to(own.dtype))
+            if differentiable:
+                torch.autograd.backward(features, gradients)
+                gradient[part] = own_image.grad
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, factor):
+        (gradient,) = ctx.saved_tensors
+        return (factor * gradient).to(gradient.dtype), None, None, None
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
 
 
 def normalise_cam(maps: torch.Tensor, *, detach_maximum: bool = False) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """Memory of a training step of the classifier: the bytes that autograd saves for the backward pass (paper Table IX)."""
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,24 +7,22 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.nn import functional as F
 
 from ssc.data.index import read_classes
 from ssc.device import autocast
 from ssc.errors import InputError
 from ssc.files import write_tsv
-from ssc.losses import erode
 from ssc.models.classifier import CAMClassifier
 from ssc.models.drs import DiscriminativeRegionSuppression
-from ssc.models.reconstruction import ConvBlock, ReconstructionNet, decoder_input
+from ssc.models.reconstruction import ReconstructionNet
 from ssc.paper import results
 from ssc.progress import track
+from ssc.released_step import ReleasedDRS, released_decoder, released_losses
 from ssc.training.classifier import (
     build_reconstruction_loss,
     classifier_arguments,
     classifier_losses,
     decoder_arguments,
-    to_normalised,
 )
 
 # Rows of Table IX by the paper's names: the parts of the method that each has.
@@ -56,9 +53,10 @@ PAPER = {
     },
 }  # fmt: skip
 
-_COLUMNS = ["row", "released_mb", "ours_mb", "released_held_mb", "ours_held_mb", "batch_size", "paper_gb"]
+# Saved bytes of the released formulation, on the whole and held to the end, and of ours with `memory: fast` and `lean`.
+_MEASURES = ("released", "released_held", "fast", "lean")
+_COLUMNS = ["row", *(f"{name}_mb" for name in _MEASURES), "batch_size", "paper_gb"]
 _PRESENT = 2  # classes per photo
-_EPS = 1e-5
 
 
 def write_memory(
@@ -80,7 +78,7 @@ def write_memory(
     rows = measure_rows(settings, num_classes=num_classes, max_regions=max_regions, precision=precision)
     for row in rows:
         row["batch_size"] = settings["batch_size"]
-        for name in ("released", "ours", "released_held", "ours_held"):
+        for name in _MEASURES:
             row[f"{name}_mb"] = f"{row[name] / 1e6:.1f}"
     write_tsv(output, _COLUMNS, rows)
 
@@ -88,16 +86,17 @@ def write_memory(
 def memory_table(rows: Sequence[dict]) -> str:
     """Rows of `measure_rows` as text, in MB per image, with the released formulation's GB for the paper's batch."""
     lines = [
-        ("MB per image", "saved", "saved", "held", "held", f"x {PAPER_BATCH}, GB", "paper, GB"),
-        ("", "released", "ours", "released", "ours", "released", ""),
+        ("MB per image", "released", "released", "ours", "ours", "released", "paper"),
+        ("", "saved", "held", "fast", "lean", f"x {PAPER_BATCH}, GB", "GB"),
     ]
     for row in rows:
-        measured = [f"{row[name] / 1e6:.1f}" for name in ("released", "ours", "released_held", "ours_held")]
+        measured = [f"{row[name] / 1e6:.1f}" for name in _MEASURES]
         lines.append((row["row"], *measured, f"{row['released'] * PAPER_BATCH / 1e9:.2f}", str(row["paper_gb"] or "-")))
     text = "\n".join(f"{line[0]:<26}" + "".join(f"{cell:>11}" for cell in line[1:]) for line in lines)
     return (
         f"{text}\n\nsaved: for the backward pass, during the forward pass; held: the part that backward finds.\n"
-        f"released: the authors' formulation. Paper: memory of a GPU, ResNet-50, 512 px, batch {PAPER_BATCH}."
+        "released: the authors' formulation; ours, by the key `memory`, holds all that it saves.\n"
+        f"Paper: memory of a GPU, ResNet-50, 512 px, batch {PAPER_BATCH}."
     )
 
 
@@ -118,9 +117,10 @@ def measure_rows(
             once per step.
 
     Returns:
-        By row: `row`, the paper's name; `released` and `ours`, all bytes saved during the forward pass; `released_held`
-        and `ours_held`, those of them that are still held when the backward pass begins (see `saved_bytes`);
-        `paper_gb`, GB of a GPU for a batch of 6, or None.
+        By row: `row`, the paper's name; `released`, all bytes that the released formulation saves during the forward
+        pass, and `released_held`, those of them that are still held when the backward pass begins (see `saved_bytes`);
+        `fast` and `lean`, the bytes that ours saves, which are all held; `paper_gb`, GB of a GPU for a batch of 6, or
+        None.
 
     Raises:
         InputError: the crop does not suit the output stride, or `num_classes`, `max_regions` or `batch` is below 1.
@@ -144,13 +144,15 @@ def measure_rows(
     epoch = max(settings["cdr"]["start_epoch"], settings["asm"]["start_epoch"])
     formulations = {
         "released": (released_losses, ReleasedDRS, modules[-1]),
-        "ours": (partial(classifier_losses, epoch=epoch), DiscriminativeRegionSuppression, decoder),
+        "fast": (partial(classifier_losses, epoch=epoch), DiscriminativeRegionSuppression, decoder),
+        "lean": (partial(classifier_losses, epoch=epoch), DiscriminativeRegionSuppression, decoder),
     }
     rows = []
     for name, parts in track(ROWS.items(), "rows", len(ROWS)):
         own = {**settings, **{part: {**settings[part], "enabled": part in parts} for part in ("drs", "cdr", "asm")}}
         row = {"row": name, "paper_gb": paper.get(name)}
         for formulation, (losses, drs, own_decoder) in formulations.items():
+            decoder.recompute = formulation == "lean"
             model.drs = drs(settings["drs"]["delta"]) if "drs" in parts else nn.Identity()
             step = partial(
                 losses, model, image, labels, regions, settings=own, decoder=own_decoder,
@@ -158,7 +160,9 @@ def measure_rows(
             )  # fmt: skip
             with autocast(torch.device("cpu"), precision):
                 saved, held = saved_bytes(step, leave_out=known)
-            row |= {formulation: saved // batch, f"{formulation}_held": held // batch}
+            row[formulation] = saved // batch
+            if formulation == "released":
+                row["released_held"] = held // batch
         rows.append(row)
     return rows
 
@@ -193,86 +197,3 @@ def saved_bytes(step: Callable[[], object], *, leave_out: Iterable[torch.Tensor]
     held = sum(size for reference, size in found.values() if not reference.expired())
     del losses
     return sum(size for _, size in found.values()), held
-
-
-def released_decoder(decoder: ReconstructionNet) -> ReconstructionNet:
-    """A copy that pads in a step of its own, as the released blocks do: a padded copy of each input is saved."""
-    apart = copy.deepcopy(decoder)
-    for block in apart.modules():
-        if isinstance(block, ConvBlock) and block.conv.padding_mode == "zeros":
-            block.conv.padding_mode = "constant"
-    return apart
-
-
-def released_losses(
-    model: CAMClassifier,
-    image: torch.Tensor,
-    labels: torch.Tensor,
-    regions: torch.Tensor,
-    *,
-    settings: dict,
-    decoder: ReconstructionNet,
-    reconstruction_loss: nn.Module,
-) -> dict[str, torch.Tensor]:
-    """`ssc.training.classifier.classifier_losses` as the released code forms them [R], all at full weight 1.
-
-    The loss network, which that code builds anew in each step, costs time but no saved bytes, since it is frozen.
-    """
-    third, features = model.stages(image)
-    losses = {"classification": F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)}
-    cdr, asm = settings["cdr"], settings["asm"]
-    if cdr["enabled"]:
-        source = decoder_input(third, features, source=cdr["source"], rectify=cdr["rectify"])
-        losses["reconstruction"] = reconstruction_loss(to_normalised(decoder(source)), image)
-    if asm["enabled"]:
-        options = {name: asm[name] for name in ("threshold", "erosion", "reliable")}
-        losses["alignment"] = dense_alignment_loss(features, regions, labels, **options)
-    return losses
-
-
-class ReleasedDRS(nn.Module):
-    """DRS with a bound per pixel, not per channel [R]; same values as `DiscriminativeRegionSuppression`."""
-
-    def __init__(self, delta: float):
-        super().__init__()
-        self.delta = delta
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features (B, C, h, w); same shape."""
-        return torch.minimum(x, x.amax(dim=(2, 3), keepdim=True).expand_as(x) * self.delta)
-
-
-def dense_alignment_loss(
-    features: torch.Tensor,
-    superpixels: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    threshold: float,
-    erosion: int,
-    reliable: bool,
-) -> torch.Tensor:
-    """`ssc.losses.alignment_loss` as the released code forms it [R]; same arguments and value.
-
-    Superpixels are one-hot rows (B, S, N) of the N half-resolution pixels; means are products with them for all
-    classes, present or not, and are detached only at the end.
-    """
-    size = tuple(side // 2 for side in superpixels.shape[-2:])
-    regions = F.interpolate(superpixels[:, None].float(), size=size, mode="nearest").long().flatten(1)
-    one_hot = F.one_hot(regions).transpose(1, 2).float()
-    share = one_hot / one_hot.sum(dim=2, keepdim=True).clamp(min=1)
-    maps = F.interpolate(features.float(), size=size, mode="bilinear", align_corners=False).flatten(2)
-    sums = maps @ one_hot.transpose(1, 2)
-    means = (share[:, None].repeat(1, maps.shape[1], 1, 1) * sums[..., None]).sum(dim=2)
-    activation = _normalise(maps)[labels == 1]
-    target = _normalise(means)[labels == 1].detach()
-    if reliable:
-        seen = activation.detach()
-        mask = erode((seen > threshold).float().view(-1, *size), erosion).flatten(1)
-        target = torch.maximum(target, seen * mask)
-    return F.mse_loss(activation, target)
-
-
-def _normalise(maps: torch.Tensor) -> torch.Tensor:
-    """relu(f) / (max relu(f) + 1e-5) of maps (B, C, N)."""
-    maps = maps.clamp(min=0)
-    return maps / (maps.amax(dim=2, keepdim=True) + _EPS)

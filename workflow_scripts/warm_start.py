@@ -13,5 +13,7 @@ with logged(snakemake.log[0]):
         seed=int(snakemake.wildcards.seed),
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
+        memory=snakemake.config["memory"],
+        compile=snakemake.config["compile"],
         workers=snakemake.config["workers"],
     )

@@ -65,22 +65,20 @@ class CAMClassifier(nn.Module):
     def stages(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (B, 3, H, W) to the features of the fourth stage (B, D, h', w') and the class-aware maps
         f (B, C, h, w), before any ReLU."""
-        x = self.backbone.stem(image)
-        third = x
+        suppress = self.training or self.drs_at_inference
+        frozen = self.stop_gradient_after if self.training else 0
+        enabled = torch.is_grad_enabled()
+        with torch.set_grad_enabled(enabled and not frozen):
+            x = self.backbone.stem(image)
         for number, layer in enumerate(self.backbone.layers(), start=1):
-            if number == 4:
-                third = x
-                suppress = self.training or self.drs_at_inference
+            third = x  # the last to be assigned enters the fourth layer
+            with torch.set_grad_enabled(enabled and number > frozen):
                 for block in layer:
                     x = block(x)
-                    if suppress and isinstance(block, _ENDS_IN_RELU):
+                    if number == 4 and suppress and isinstance(block, _ENDS_IN_RELU):
                         x = self.drs(x)
-            else:
-                x = layer(x)
-            if self.training and number == 2:
-                x = self.drs(x)
-            if self.training and number == self.stop_gradient_after:
-                x = x.detach()
+                if number == 2 and self.training:
+                    x = self.drs(x)
         return third, self.classifier(x)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,6 +4,11 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+_EPS = 1e-5
 
 
 class LayerNorm(nn.Module):
@@ -15,8 +20,34 @@ class LayerNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
-        return (x - mean) / (std + 1e-5) * self.gamma.view(-1, 1, 1) + self.beta.view(-1, 1, 1)
+        return _Normalise.apply(x, self.gamma.view(-1, 1, 1), self.beta.view(-1, 1, 1))
+
+
+class _Normalise(torch.autograd.Function):
+    """Layer norm that saves its input alone, and passes over it a third as often as the graph of its formula."""
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta):
+        std, mean = torch.std_mean(x.to(gamma.dtype), dim=(1, 2, 3), keepdim=True)
+        scale = gamma / (std + _EPS)
+        ctx.save_for_backward(x, gamma, std, mean)
+        return torch.addcmul(beta - mean * scale, x, scale).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        x, gamma, std, mean = ctx.saved_tensors
+        inverse = 1 / (std + _EPS)
+        count = x[0].numel()
+        # Per sample and channel: sums of the gradient, alone and times the normalised input.
+        alone = gradient.sum(dim=(2, 3), keepdim=True, dtype=gamma.dtype)
+        product = (gradient * x).sum(dim=(2, 3), keepdim=True, dtype=gamma.dtype)
+        product = (product - mean * alone) * inverse
+        through_mean = (gamma * alone).sum(dim=1, keepdim=True) * inverse / count
+        through_std = (gamma * product).sum(dim=1, keepdim=True) * inverse / (std * (count - 1))
+        result = torch.addcmul(mean * through_std - through_mean, x, -through_std)
+        result = result.addcmul_(gradient, gamma * inverse).to(x.dtype)
+        return result, product.sum(dim=0), alone.sum(dim=0)
 
 
 class ConvBlock(nn.Module):
@@ -40,11 +71,15 @@ class UpsampleBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.up = nn.ConvTranspose2d(inputs, inputs, 4, stride=2, padding=1, bias=False)
-        self.norm = nn.InstanceNorm2d(inputs)
         self.conv = ConvBlock(inputs, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(torch.relu(self.norm(self.up(x))))
+        x = self.up(x)
+        # As groups of one channel: unlike torch's instance norm this keeps the memory layout. Autocast would make a
+        # copy in full precision, though the kernel reads half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            x = F.group_norm(x, x.shape[1])
+        return self.conv(torch.relu(x))
 
 
 class ReconstructionNet(nn.Module):
@@ -54,6 +89,10 @@ class ReconstructionNet(nn.Module):
         num_classes: input channels C: all class maps, not only those of present classes.
         width: channels of the first blocks; 256 in the paper.
         upsamplings: number n of doublings, 4 for features of stride 16. Channels: width, width, width/2, ...
+
+    Attributes:
+        recompute: whether the up-sampling blocks are computed again in the backward pass instead of saving their
+            activations.
     """
 
     def __init__(self, num_classes: int, *, width: int = 256, upsamplings: int = 4):
@@ -63,10 +102,15 @@ class ReconstructionNet(nn.Module):
         widths = [width, *(width >> n for n in range(upsamplings))]
         self.upsample = nn.Sequential(*(UpsampleBlock(a, b) for a, b in pairwise(widths)))
         self.tail = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.recompute = False
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         x = self.head(features)
-        return torch.tanh(self.tail(self.upsample(x + self.residual(x))))
+        x = x + self.residual(x)
+        for block in self.upsample:
+            # Nothing random happens in a block.
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if self.recompute else block(x)
+        return torch.tanh(self.tail(x))
 
 
 def decoder_input(third: torch.Tensor, features: torch.Tensor, *, source: str, rectify: bool) -> torch.Tensor:

@@ -33,6 +33,8 @@ def train_classifier(
     seed: int,
     device: str = "auto",
     precision: str = "auto",
+    memory: str = "fast",
+    compile: bool = False,
     workers: int = 0,
 ) -> None:
     """Train the classifier and write its weights.
@@ -48,7 +50,7 @@ def train_classifier(
         history: JSON file of the losses over the training.
         settings: the `classifier` section of the config.
         seed: fixes initial weights, order and augmentation.
-        device, precision, workers: see the config.
+        device, precision, memory, compile, workers: see the config.
 
     Raises:
         InputError: weights that do not fit, unreadable photos, or a diverging training.
@@ -68,15 +70,23 @@ def train_classifier(
         ],
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
+        fused=True,
     )
     modules, optimizers = [model], [optimizer]
     decoder = reconstruction_loss = None
     if cdr["enabled"]:
         decoder_options = decoder_arguments(model, cdr, settings["crop"])
         decoder = ReconstructionNet(**decoder_options).to(device, memory_format=torch.channels_last)
+        decoder.recompute = memory == "lean"
         reconstruction_loss = build_reconstruction_loss(cdr, loss_weights).to(device, memory_format=torch.channels_last)
-        optimizers.append(torch.optim.Adam(decoder.parameters(), lr=cdr["lr"], betas=(0.5, 0.999)))
+        optimizers.append(torch.optim.Adam(decoder.parameters(), lr=cdr["lr"], betas=(0.5, 0.999), fused=True))
         modules.append(decoder)
+    if compile:
+        model.stages = torch.compile(model.stages)  # what the step calls in place of `forward`
+        if decoder:
+            decoder.compile()
+        if isinstance(reconstruction_loss, PerceptualLoss):
+            reconstruction_loss.network.compile()
 
     rows = table.split("train")
     sample = Sampler(

@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
+import ssc.losses
 from ssc.losses import PerceptualLoss, alignment_loss, erode, normalise_cam, region_means
 from ssc.models.loss_networks import VGG19Features
 
@@ -272,6 +273,60 @@ def test_the_loss_network_stays_as_it_is_while_the_rest_trains():
     assert loss(image, image) == 0 and loss(image + 1, image) > 0
     for key, value in network.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+class Squares(nn.Module):
+    """Smooth stages in double precision, so that numeric gradients hold."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 4, 3).double(), nn.Conv2d(4, 2, 1).double()
+
+    def forward(self, image):
+        first = self.first(image).square()
+        return [first, self.second(first)]
+
+
+def plain_perceptual(network, weights, reconstruction, image):
+    with torch.no_grad():
+        targets = network(image)
+    return sum(w * F.l1_loss(a, b) for w, a, b in zip(weights, network(reconstruction), targets, strict=True))
+
+
+@pytest.mark.parametrize("pixels", [1, 2 * 6 * 5, 10**6])
+def test_perceptual_gradient_is_that_of_the_plain_graph(monkeypatch, pixels):
+    """One image at a time, two (the last part is smaller), all."""
+    monkeypatch.setattr(ssc.losses, "_CHUNK_PIXELS", pixels)
+    image = torch.randn(5, 3, 6, 5, generator=generator(1), dtype=torch.float64)
+    reconstruction = torch.randn(5, 3, 6, 5, generator=generator(2), dtype=torch.float64).requires_grad_()
+    loss = PerceptualLoss(Squares(), weights=(0.5, 2.0))
+    own = loss(reconstruction, image)
+    (3 * own).backward()
+    gradient, reconstruction.grad = reconstruction.grad, None
+    expected = plain_perceptual(loss.network, loss.weights, reconstruction, image)
+    (3 * expected).backward()
+    torch.testing.assert_close(own, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, reconstruction.grad, rtol=1e-10, atol=1e-14)
+    assert torch.autograd.gradcheck(lambda x: loss(x, image), reconstruction, eps=1e-7)
+
+
+def test_perceptual_loss_saves_an_image_alone():
+    image = torch.randn(2, 3, 16, 16, generator=generator(1))
+    reconstruction = torch.randn(2, 3, 16, 16, generator=generator(2)).requires_grad_()
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor.shape), lambda _: None):
+        PerceptualLoss(VGG19Features())(reconstruction, image)
+    assert saved == [image.shape]
+
+
+def test_perceptual_loss_without_gradients():
+    image, other = torch.randn(2, 2, 3, 8, 8, generator=generator())
+    loss = PerceptualLoss(Stages(), weights=(1.0, 2.0))
+    with torch.no_grad():
+        value = loss(other, image)
+    assert not value.requires_grad and not loss(other, image).requires_grad
+    assert value == loss(other.requires_grad_(), image) > 0
 
 
 def test_perceptual_weights_must_match_the_stages():

@@ -315,7 +315,8 @@ def test_freezing_batch_norms_leaves_other_layers_alone():
 def test_reconstruction_net_of_the_paper():
     net = on_meta(ReconstructionNet, 20)
     assert sum(parameter.numel() for parameter in net.parameters()) == 4_631_811
-    assert net(torch.empty(2, 20, 32, 32, device="meta")).shape == (2, 3, 512, 512)
+    narrow = ReconstructionNet(20, width=16)
+    assert narrow(torch.zeros(2, 20, 32, 32)).shape == (2, 3, 512, 512)
 
 
 @pytest.mark.parametrize(("upsamplings", "widths"), [(2, [32, 32, 16]), (3, [32, 32, 16, 8]), (4, [32, 32, 16, 8, 4])])
@@ -347,6 +348,45 @@ def test_layer_norm_is_per_sample_with_unbiased_deviation():
     # Few values and a small deviation: unbiased or not, and where 1e-5 is added, shows.
     x = 1e-4 * rand(3, 4, 2, 1).double() + 7
     np.testing.assert_allclose(layer(x).detach().numpy(), slow_layer_norm(x.numpy(), layer), rtol=1e-9)
+
+
+def test_layer_norm_gradients():
+    layer = LayerNorm(3).double()
+    with torch.no_grad():
+        layer.gamma.copy_(torch.tensor([-1.5, 0.5, 2.0]))
+    x = rand(2, 3, 4, 5).double().requires_grad_()
+
+    def normalised(x, gamma, beta):
+        return torch.func.functional_call(layer, {"gamma": gamma, "beta": beta}, (x,))
+
+    parameters = [p.detach().clone().requires_grad_() for p in (layer.gamma, layer.beta)]
+    assert torch.autograd.gradcheck(normalised, (x, *parameters))
+
+
+def test_layer_norm_in_half_precision_computes_in_full():
+    layer, x = LayerNorm(4), (rand(2, 4, 30, 30) + 50).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        own = layer(x)
+    assert own.dtype == torch.bfloat16
+    torch.testing.assert_close(own.float(), layer(x.float()), rtol=0.01, atol=0.01)
+
+
+def test_recomputed_blocks_give_the_same_bits_and_save_less():
+    torch.manual_seed(0)
+    net = ReconstructionNet(4, width=16, upsamplings=3)
+    features = rand(2, 4, 4, 4).requires_grad_()
+    results, counts = [], []
+    for net.recompute in (False, True):
+        net.zero_grad()
+        features.grad = None
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t.numel()) or t, lambda t: t):
+            image = net(features)
+        image.square().mean().backward()
+        results.append([image.detach(), features.grad, *(p.grad for p in net.parameters())])
+        counts.append(sum(saved))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert counts[1] < 0.6 * counts[0]
 
 
 def test_reconstruction_net_written_out():
