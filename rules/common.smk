@@ -9,6 +9,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 from ssc.config import complete, load_schema, resolve, warm_start_settings
+from ssc.data.index import SPLITS
 from ssc.data.releases import FOLDER, RELEASES, located, release_folders
 from ssc.errors import InputError
 from ssc.experiments import made_stages, owner, reported_stages, sweep_experiments, sweep_name, with_seed
@@ -138,4 +139,5 @@ def print_summary():
     """Print the table if the run that has just ended made it."""
     (table,) = run_files("summary.txt")
     if Path(table).exists() and Path(table).stat().st_mtime > STARTED:
-        print(f"\n{Path(table).read_text()}\nMore in {Path(table).parent}/: metrics.tsv, figures/, manifest.json")
+        print(f"\n{Path(table).read_text()}")
+        print(f"More in {Path(table).parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")

@@ -62,10 +62,10 @@ def prediction_files(wildcards):
     return artefacts("predictions", f"predictions/{split}/{{shard}}.zip")(wildcards)
 
 
-def prediction_step_files(wildcards):
-    """Input function: the archives of the test-time steps before the last."""
+def prediction_count_files(wildcards):
+    """Input function: the counts of the predicted split."""
     split = resolved(wildcards.experiment)["prediction"]["split"]
-    return artefacts("predictions", f"prediction_steps/{split}/{{shard}}.zip")(wildcards)
+    return artefacts("predictions", f"prediction_counts/{split}/{{shard}}.json")(wildcards)
 
 
 def prediction_steps(wildcards):

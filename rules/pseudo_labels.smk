@@ -30,12 +30,37 @@ rule random_walk:
         "../workflow_scripts/random_walk.py"
 
 
+rule count_pseudo_labels:
+    input:
+        index=INDEX,
+        classes=CLASSES,
+        labels=f"{RUN}/pseudo_labels/{{shard}}.zip",
+        masks=f"{RESULTS}/masks/train/{{shard}}.zip",
+    output:
+        f"{RUN}/pseudo_label_counts/{{shard}}.json",
+    log:
+        f"{RUN}/logs/count_pseudo_labels/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/count_pseudo_labels/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        split="train",
+        stage="pseudo-labels",
+        source=source_digest("ssc.evaluation"),
+    script:
+        "../workflow_scripts/count_labels.py"
+
+
 rule evaluate_pseudo_labels:
     input:
         index=INDEX,
         classes=CLASSES,
-        labels=expand(f"{RUN}/pseudo_labels/{{shard}}.zip", shard=SHARDS, allow_missing=True),
-        masks=expand(f"{RESULTS}/masks/train/{{shard}}.zip", shard=SHARDS),
+        shards=expand(f"{RUN}/pseudo_label_counts/{{shard}}.json", shard=SHARDS, allow_missing=True),
     output:
         figures=f"{RUN}/pseudo_labels.json",
         images=f"{RUN}/pseudo_labels_images.tsv",
@@ -48,10 +73,10 @@ rule evaluate_pseudo_labels:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=10,
     params:
         split="train",
         stage="pseudo-labels",
         source=source_digest("ssc.evaluation"),
     script:
-        "../workflow_scripts/evaluate.py"
+        "../workflow_scripts/evaluate_labels.py"

@@ -5,6 +5,7 @@
 rule metrics:
     input:
         file_list(stage_figures),
+        index=INDEX,
         classes=CLASSES,
     output:
         table=report(
@@ -12,6 +13,12 @@ rule metrics:
             caption="../report/metrics.rst",
             category="{experiment}",
             labels={"what": "All stages"},
+        ),
+        costs=report(
+            f"{RUN}/costs.tsv",
+            caption="../report/costs.rst",
+            category="{experiment}",
+            labels={"what": "Costs"},
         ),
         text=f"{RUN}/summary.txt",
     log:

@@ -51,42 +51,56 @@ def train_masks(wildcards):
 
 def method_settings(wildcards):
     """Params function: all settings of the experiment but those that no result depends on."""
-    beside = {"ablation", "experiment", "experiments", "report", "workers"}
+    beside = {"ablation", "compile", "experiment", "experiments", "memory", "report", "workers"}
     return {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
 
 
 def benchmark_files(wildcards):
-    """Params function: by stage, the benchmark files of the jobs that the run's results come from."""
-    shared = f"{RESULTS}/benchmarks"
+    """Params function: by stage, its rules with the benchmark files of the jobs that the run's results come from, and
+    with the photos that these go through."""
     split = resolved(wildcards.experiment)["prediction"]["split"]
     stages = stages_of(wildcards)
     splits = sorted({*(["train"] if train_masks(wildcards) else []), split})
+    predicted = [f"{split}/{shard}" for shard in SHARDS]
     starts = [weight_file(stage)(wildcards) for stage in TRAININGS if stage in stages]
     starts.append(if_made("classifier", loss_network_file)(wildcards))
 
-    def jobs(rule):
-        return [f"{rule}/{shard}" for shard in SHARDS]
+    def shared(rule, jobs=None, *, splits=("train",), masked=False, folder=RESULTS):
+        names = [rule] if jobs is None else [f"{rule}/{job}" for job in jobs]
+        files = [f"{folder}/benchmarks/{name}.tsv" for name in names]
+        return {"rule": rule, "files": files, "splits": list(splits), "masked": masked}
 
-    def own(stage, *names):
-        folder = made(wildcards.experiment, stage, "benchmarks")
-        return [f"{folder}/{name}.tsv" for name in names] if stage in stages else []
+    def own(stage, rule, jobs=None, **photos):
+        if stage not in stages:
+            return []
+        return [shared(rule, jobs, **photos, folder=f"{RESULTS}/{maker(wildcards.experiment, stage)}")]
 
     return {
         "data": [
-            f"{shared}/demo_data.tsv",
-            f"{shared}/index.tsv",
-            *(f"{shared}/{job}.tsv" for name in splits for job in jobs(f"masks/{name}")),
+            shared("demo_data", splits=SPLITS),
+            shared("index", splits=SPLITS),
+            shared("masks", [f"{name}/{shard}" for name in splits for shard in SHARDS], splits=splits, masked=True),
         ],
-        "superpixels": [f"{shared}/{job}.tsv" for job in jobs("superpixels") if panel_superpixels(wildcards)],
-        "warm start": sorted({f"{shared}/warm_start/{Path(file).stem}.tsv" for file in starts if file}),
+        "superpixels": [shared("superpixels", SHARDS if panel_superpixels(wildcards) else [])],
+        "warm start": [shared("warm_start", sorted({Path(file).stem for file in starts if file}))],
         "classifier": own("classifier", "train_classifier"),
-        "seeds": own("cams", *jobs("cams")) + own("seeds", *jobs("count_seeds"), "evaluate_seeds"),
-        "IRN labels": own("irn_labels", *jobs("irn_labels")),
+        "seeds": [
+            *own("cams", "cams", SHARDS),
+            *own("seeds", "count_seeds", SHARDS, masked=True),
+            *own("seeds", "evaluate_seeds", splits=[]),
+        ],
+        "IRN labels": own("irn_labels", "irn_labels", SHARDS),
         "IRN": own("irn", "train_irn"),
-        "pseudo-labels": own("pseudo_labels", *jobs("random_walk"), "evaluate_pseudo_labels"),
+        "pseudo-labels": [
+            *own("pseudo_labels", "random_walk", SHARDS),
+            *own("pseudo_labels", "count_pseudo_labels", SHARDS, masked=True),
+            *own("pseudo_labels", "evaluate_pseudo_labels", splits=[]),
+        ],
         "segmentation": [
             *own("segmentation", "train_segmentation"),
-            *own("predictions", *jobs(f"predictions/{split}"), "evaluate_predictions"),
+            *own("predictions", "predictions", predicted, splits=[split]),
+            *own("predictions", "count_predictions", predicted, splits=[split], masked=True),
+            *own("predictions", "evaluate_predictions", splits=[]),
         ],
     }
 

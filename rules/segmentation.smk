@@ -59,13 +59,39 @@ rule predictions:
         "../workflow_scripts/predictions.py"
 
 
+rule count_predictions:
+    input:
+        index=INDEX,
+        classes=CLASSES,
+        labels=artefact("predictions", "predictions/{split}/{shard}.zip"),
+        steps=artefact("predictions", "prediction_steps/{split}/{shard}.zip"),
+        masks=f"{RESULTS}/masks/{{split}}/{{shard}}.zip",
+    output:
+        f"{RUN}/prediction_counts/{{split}}/{{shard}}.json",
+    log:
+        f"{RUN}/logs/count_predictions/{{split}}/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/count_predictions/{{split}}/{{shard}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        split="{split}",
+        stage="segmentation",
+        steps=prediction_steps,
+        source=source_digest("ssc.evaluation"),
+    script:
+        "../workflow_scripts/count_labels.py"
+
+
 rule evaluate_predictions:
     input:
         index=INDEX,
         classes=CLASSES,
-        labels=prediction_files,
-        steps=prediction_step_files,
-        masks=prediction_masks,
+        shards=prediction_count_files,
     output:
         figures=f"{RUN}/segmentation.json",
         images=f"{RUN}/segmentation_images.tsv",
@@ -78,14 +104,14 @@ rule evaluate_predictions:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=10,
     params:
         split=setting("prediction", "split"),
         stage="segmentation",
         steps=prediction_steps,
         source=source_digest("ssc.evaluation"),
     script:
-        "../workflow_scripts/evaluate.py"
+        "../workflow_scripts/evaluate_labels.py"
 
 
 rule voc_test_archive:

@@ -11,73 +11,102 @@ from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.masks import read_mask
 from ssc.errors import InputError
-from ssc.files import write_json
-from ssc.metrics import ConfusionMatrix, summary
+from ssc.files import read_json, write_json
+from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
 from ssc.progress import track
-from ssc.ranking import image_miou, write_scores
+from ssc.ranking import write_scores
 
 
-def evaluate_archives(
+def count_labels(
     *,
     index: str | Path,
     split: str,
+    shard: str,
     stage: str,
-    labels: Sequence[str | Path],
-    masks: Sequence[str | Path],
+    labels: str | Path,
+    masks: str | Path,
     output: str | Path,
-    images: str | Path,
     steps: Sequence[str] = (),
-    step_labels: Sequence[str | Path] = (),
+    step_labels: str | Path | None = None,
 ) -> None:
-    """Write the figures of one stage's label maps, of the steps to them, and of the baselines, as JSON, and the mIoU
-    of each image.
+    """Write the confusion matrices of one shard of a stage's label maps, of the steps to them and of the baselines,
+    and the mIoU of each image, as JSON.
 
     Baselines: every pixel background; every pixel the present class (the first of the image's labels). Pixels that a
     label map leaves undecided (255, as imported pseudo-labels may) count as background [R].
 
     Args:
-        index, split: the images; those without a mask take no part.
+        index, split, shard: the images; those without a mask take no part.
         stage: name of the stage in the metrics.
-        labels, masks: shard archives of label maps and of ground truth.
-        output: JSON file.
-        images: table of the images' mIoU, see `ssc.ranking`.
+        labels, masks: the shard's archives of label maps and of ground truth.
+        output: JSON file: `counts`, a matrix by name of the stage, step or baseline, and `miou` by image id.
         steps: names of the test-time steps that led to the label maps, the last being the maps themselves.
-        step_labels: shard archives of `<step>/<image id>.png` for the steps before the last.
+        step_labels: the shard's archive of `<step>/<image id>.png` for the steps before the last.
 
     Raises:
-        InputError: the split has no image, or a label map's size differs from its mask's.
+        InputError: an archive lacks an image, or a label map's size differs from its mask's.
     """
     table = read_index(index)
-    if not table.split(split):
-        raise InputError(f"Split {split!r} has no image to evaluate; set prediction.split to one that has.")
-    predicted, truth, earlier = Archive(*labels), Archive(*masks), Archive(*step_labels)
+    predicted, truth, earlier = Archive(labels), Archive(masks), Archive(*([step_labels] if step_labels else []))
     predictors: dict[str, Callable[[Row, np.ndarray], np.ndarray]] = {
         stage: lambda row, target: _undecided_as_background(predicted.labels(row.id)),
         **{step: partial(_labels_of_step, earlier, step) for step in steps[:-1]},
         "all background": lambda row, target: np.zeros_like(target),
         "image label": lambda row, target: np.full_like(target, row.labels[0] if row.labels else 0),
     }
-    matrices = {name: ConfusionMatrix(table.num_classes + 1) for name in predictors}
-    rows = [row for row in table.split(split) if row.id in truth]
+    num_classes = table.num_classes + 1
+    totals = {name: np.zeros((num_classes, num_classes), np.int64) for name in predictors}
     scores = {}
-    for row in track(rows, f"evaluation of {stage}"):
+    for row in track([row for row in table.shard(split, shard) if row.id in truth], f"{stage} {shard}"):
         target = truth.labels(row.id)
         for name, predict in predictors.items():
             labels_of_row = predict(row, target)
             if labels_of_row.shape != target.shape:
                 raise InputError(f"{row.id}: the {stage} map is {labels_of_row.shape}, its mask {target.shape}.")
-            matrices[name].update(target, labels_of_row)
+            counts = confusion(target, labels_of_row, num_classes=num_classes)
+            totals[name] += counts
             if name == stage:
-                scores[row.id] = image_miou(target, labels_of_row)
-    figures = {name: summary(matrix.counts, table.classes) for name, matrix in matrices.items()}
+                scores[row.id] = image_miou(counts)
+    write_json(output, {"counts": {name: counts.tolist() for name, counts in totals.items()}, "miou": scores})
+
+
+def summarise_labels(
+    *,
+    index: str | Path,
+    split: str,
+    stage: str,
+    shards: Sequence[str | Path],
+    output: str | Path,
+    images: str | Path,
+    steps: Sequence[str] = (),
+) -> None:
+    """Add the shards' counts up: the figures of a stage, of the steps to it and of the baselines as JSON, and the
+    mIoU of each image.
+
+    Args:
+        index, split, stage, steps: see `count_labels`.
+        shards: its JSON files, of all shards.
+        output: JSON file.
+        images: table of the images' mIoU, see `ssc.ranking`.
+
+    Raises:
+        InputError: the split has no image.
+    """
+    table = read_index(index)
+    if not table.split(split):
+        raise InputError(f"Split {split!r} has no image to evaluate; set prediction.split to one that has.")
+    parts = [read_json(path) for path in shards]
+    scores = {name: miou for part in parts for name, miou in part["miou"].items()}
+    counts = {name: sum(np.asarray(part["counts"][name], np.int64) for part in parts) for name in parts[0]["counts"]}
+    figures = {name: summary(matrix, table.classes) for name, matrix in counts.items()}
     own = figures[stage]
-    write_scores(images, scores)
+    write_scores(images, {row.id: scores[row.id] for row in table.split(split) if row.id in scores})
     write_json(
         output,
         {
             "stage": stage,
             "split": split,
-            "images": len(rows),
+            "images": len(scores),
             **own,
             "steps": {step: figures.get(step, own)["miou"] for step in steps},
             "baselines": {name: figures[name]["miou"] for name in ("all background", "image label")},

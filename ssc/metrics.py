@@ -3,8 +3,53 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 
 from ssc.conventions import IGNORE
+
+
+def confusion(
+    target: np.ndarray, prediction: np.ndarray, *, num_classes: int, ignore_index: int = IGNORE
+) -> np.ndarray:
+    """Counts of (target, prediction) pairs over the pixels of one image, in one pass.
+
+    Args:
+        target, prediction: integer maps of equal shape.
+        num_classes: number of classes with background.
+        ignore_index: target value that takes no part.
+
+    Returns:
+        int64 (num_classes, num_classes), rows = target.
+
+    Raises:
+        ValueError: the shapes differ, or a counted pixel holds a class id out of range.
+    """
+    if target.shape != prediction.shape:
+        raise ValueError(f"target {target.shape} and prediction {prediction.shape} differ in shape")
+    # Of one type, lest the counting be compiled for each pair of types.
+    maps = [labels.astype(np.int64).ravel() for labels in (target, prediction)]
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    if not _count_pairs(*maps, ignore_index, counts):
+        counted = maps[0] != ignore_index
+        for name, values in zip(("target", "prediction"), maps, strict=True):
+            low, high = values[counted].min(), values[counted].max()
+            if not 0 <= low <= high < num_classes:
+                raise ValueError(f"a {name} holds {low}..{high}, not 0..{num_classes - 1}")
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _count_pairs(target, prediction, ignore_index, counts):
+    """Add the pairs of two int64 (n,) to `counts`; False at the first that is out of range."""
+    num_classes = len(counts)
+    for pixel in range(target.size):
+        truth, found = target[pixel], prediction[pixel]
+        if truth == ignore_index:
+            continue
+        if not (0 <= truth < num_classes and 0 <= found < num_classes):
+            return False
+        counts[truth, found] += 1
+    return True
 
 
 class ConfusionMatrix:
@@ -23,20 +68,8 @@ class ConfusionMatrix:
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, target: np.ndarray, prediction: np.ndarray) -> None:
-        """Add one image: integer maps of equal shape.
-
-        Raises:
-            ValueError: the shapes differ, or a counted pixel holds a class id out of range.
-        """
-        if target.shape != prediction.shape:
-            raise ValueError(f"target {target.shape} and prediction {prediction.shape} differ in shape")
-        counted = target != self.ignore_index
-        target, prediction = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
-        for name, values in (("target", target), ("prediction", prediction)):
-            if values.size and not 0 <= values.min() <= values.max() < self.num_classes:
-                raise ValueError(f"a {name} holds {values.min()}..{values.max()}, not 0..{self.num_classes - 1}")
-        cells = np.bincount(target * self.num_classes + prediction, minlength=self.num_classes**2)
-        self.counts += cells.reshape(self.counts.shape)
+        """Add one image; arguments and errors are those of `confusion`."""
+        self.counts += confusion(target, prediction, num_classes=self.num_classes, ignore_index=self.ignore_index)
 
     def iou(self) -> np.ndarray:
         """Intersection over union per class (num_classes,), NaN for a class that occurs in neither map."""
@@ -81,6 +114,24 @@ def summary(counts: np.ndarray, classes: Sequence[str]) -> dict:
     }
 
 
+def image_miou(counts: np.ndarray) -> float | None:
+    """Mean IoU of one image over the background and the classes of its ground truth.
+
+    Other classes count only by the pixels that they take from these.
+
+    Args:
+        counts: the image's `confusion`.
+
+    Returns:
+        0..1; None without a counted pixel.
+    """
+    hit, shown = np.diag(counts), counts.sum(axis=1)
+    union = shown + counts.sum(axis=0) - hit
+    measured = shown > 0
+    measured[0] = union[0] > 0  # Background may be in neither map.
+    return float(np.mean(hit[measured] / union[measured])) if measured.any() else None
+
+
 def threshold_counts(
     target: np.ndarray, best: np.ndarray, score: np.ndarray, *, num_classes: int, thresholds: np.ndarray
 ) -> np.ndarray:
@@ -89,24 +140,47 @@ def threshold_counts(
     Args:
         target: (H, W), 255 = ignored.
         best: (H, W), the foreground class of the largest score.
-        score: (H, W), that score.
+        score: (H, W), that score, float32.
         num_classes: number of classes with background.
-        thresholds: (T,) ascending.
+        thresholds: (T,) ascending, float64.
 
     Returns:
         int64 (T, num_classes, num_classes).
+
+    Raises:
+        ValueError: the shapes differ, or a counted pixel holds a class id out of range.
     """
-    counted = target != IGNORE
-    target, best = target[counted].astype(np.int64), best[counted].astype(np.int64)
-    # A pixel is foreground for the first `level` thresholds: those below its score.
-    level = np.searchsorted(thresholds, score[counted], side="left")
-    shape = (len(thresholds) + 1, num_classes, num_classes)
-    cells = np.bincount((level * num_classes + target) * num_classes + best, minlength=np.prod(shape)).reshape(shape)
+    if not target.shape == best.shape == score.shape:
+        raise ValueError(f"target {target.shape}, best {best.shape} and score {score.shape} differ in shape")
+    cells = np.zeros((len(thresholds) + 1, num_classes, num_classes), np.int64)
+    maps = [labels.astype(np.int64).ravel() for labels in (target, best)]
+    if not _count_levels(*maps, score.ravel(), thresholds, IGNORE, cells):
+        raise ValueError(f"a counted pixel holds a class id that is not in 0..{num_classes - 1}")
     foreground = cells[:0:-1].cumsum(axis=0)[::-1]  # threshold t: pixels with level > t
     background = cells[:-1].cumsum(axis=0).sum(axis=2)  # ... and the others, whatever their best class
     result = foreground.copy()
     result[:, :, 0] += background
     return result
+
+
+@njit(cache=True, nogil=True)
+def _count_levels(target, best, score, thresholds, ignore_index, cells):
+    """Add pixels (n,) to `cells` by (level, target, best); False at the first class id out of range.
+
+    A pixel is foreground for the first `level` thresholds: those below its score.
+    """
+    num_classes = cells.shape[1]
+    for pixel in range(target.size):
+        truth, found = target[pixel], best[pixel]
+        if truth == ignore_index:
+            continue
+        if not (0 <= truth < num_classes and 0 <= found < num_classes):
+            return False
+        value, level = score[pixel], 0
+        for k in range(thresholds.size):  # Vectorised, unlike a bisection.
+            level += thresholds[k] < value
+        cells[level, truth, found] += 1
+    return True
 
 
 def _number(value: float) -> float | None:

@@ -1,38 +1,12 @@
-"""Which images a report shows: the mIoU of each image, and the best, median and worst of a ranking."""
+"""Which images a report shows: tables of the images' mIoU, and the best, median and worst of a ranking."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
-from ssc.conventions import IGNORE
 from ssc.files import read_tsv, write_tsv
 
 Item = TypeVar("Item")
-
-
-def image_miou(target: np.ndarray, prediction: np.ndarray) -> float | None:
-    """Mean IoU of one image over the background and the classes of its ground truth.
-
-    Other classes count only by the pixels that they take from these.
-
-    Args:
-        target: ground truth (H, W), 255 = ignored.
-        prediction: labels (H, W).
-
-    Returns:
-        0..1; None without a counted pixel.
-    """
-    counted = target != IGNORE
-    target, prediction = target[counted], prediction[counted]
-    iou = []
-    for label in np.union1d(target, [0]):
-        own, found = target == label, prediction == label
-        # Background may be in neither map.
-        if union := np.count_nonzero(own | found):
-            iou.append(np.count_nonzero(own & found) / union)
-    return float(np.mean(iou)) if iou else None
 
 
 def write_scores(path: str | Path, scores: Mapping[str, float | None]) -> None:

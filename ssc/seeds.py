@@ -9,9 +9,9 @@ from ssc import archive
 from ssc.cams import read_cams, upsample
 from ssc.data.index import read_index
 from ssc.files import read_json, write_json
-from ssc.metrics import summary, threshold_counts
+from ssc.metrics import confusion, image_miou, summary, threshold_counts
 from ssc.progress import track
-from ssc.ranking import image_miou, write_scores
+from ssc.ranking import write_scores
 
 
 def count_seeds(
@@ -78,12 +78,14 @@ def score_images(
         output: TSV to write.
         threshold: see `count_seeds`.
     """
+    table = read_index(index)
     cam_archive, mask_archive = archive.Archive(*cams), archive.Archive(*masks)
     scores = {}
-    for row in track([row for row in read_index(index).split("train") if row.id in mask_archive], "seeds by image"):
+    for row in track([row for row in table.split("train") if row.id in mask_archive], "seeds by image"):
         target = mask_archive.labels(row.id)
         best, score = strongest_class(cam_archive, row.id, target.shape)
-        scores[row.id] = image_miou(target, np.where(score > threshold, best, 0))
+        seeds = np.where(score > threshold, best, 0)
+        scores[row.id] = image_miou(confusion(target, seeds, num_classes=table.num_classes + 1))
     write_scores(output, scores)
 
 

@@ -4,8 +4,9 @@ from ssc.report import write_metrics
 with logged(snakemake.log[0]):
     write_metrics(
         metrics=snakemake.params.stages,
-        classes=snakemake.input.classes,
+        index=snakemake.input.index,
         benchmarks=snakemake.params.benchmarks,
         table=snakemake.output.table,
+        costs_table=snakemake.output.costs,
         text=snakemake.output.text,
     )

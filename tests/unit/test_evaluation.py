@@ -8,7 +8,7 @@ from PIL import Image
 from ssc import archive
 from ssc.archive import Archive, encode_labels
 from ssc.errors import InputError
-from ssc.evaluation import evaluate_archives, evaluate_folders
+from ssc.evaluation import count_labels, evaluate_folders, summarise_labels
 from ssc.files import read_json, read_tsv
 
 Maps = dict[str, np.ndarray]
@@ -47,23 +47,23 @@ def write_folder(path: Path, maps: Maps) -> Path:
 # Archives of a workflow
 
 
+def evaluate(folder: Path, *, index: Path, labels: Path, masks: Path, shards: int = 1, split: str = "train", **others):
+    """Count and sum up; the figures, and the mIoU of the images in percent."""
+    counts = [folder / f"counts{k}.json" for k in range(1, shards + 1)]
+    shared = {"index": index, "split": split, "stage": others.pop("stage", "pseudo-labels")}
+    for k, output in enumerate(counts, start=1):
+        count_labels(**shared, shard=f"{k}-of-{shards}", labels=labels, masks=masks, output=output, **others)
+    files = {"output": folder / "out.json", "images": folder / "images.tsv"}
+    summarise_labels(**shared, shards=counts, **files, steps=others.get("steps", ()))
+    return read_json(files["output"]), {row["id"]: row["miou"] for row in read_tsv(files["images"])}
+
+
 def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
     predicted = random_maps(1, [0, 1, 2, 3])
     target = random_maps(2, [0, 1, 3, 255])
-    write_zip(tmp_path / "own1.zip", {"a": predicted["a"]})
-    write_zip(tmp_path / "own2.zip", {"b": predicted["b"], "c": predicted["c"]})
-    write_zip(tmp_path / "mask1.zip", {"c": target["c"]})
-    write_zip(tmp_path / "mask2.zip", {"a": target["a"]})  # none for b
-    evaluate_archives(
-        index=tiny_set,
-        split="train",
-        stage="pseudo-labels",
-        labels=[tmp_path / "own1.zip", tmp_path / "own2.zip"],
-        masks=[tmp_path / "mask1.zip", tmp_path / "mask2.zip"],
-        output=tmp_path / "out.json",
-        images=tmp_path / "images.tsv",
-    )
-    result = read_json(tmp_path / "out.json")
+    own = write_zip(tmp_path / "own.zip", predicted)
+    masks = write_zip(tmp_path / "masks.zip", {name: target[name] for name in "ca"})  # none for b
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=own, masks=masks, shards=2)
     miou, iou = miou_by_sets([(target[name], predicted[name]) for name in "ac"])
     assert result["miou"] == pytest.approx(miou)
     names = ["background", "orbi", "quado", "trixi"]
@@ -72,8 +72,7 @@ def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
     assert result["pixels"] == sum(int((target[name] != 255).sum()) for name in "ac")
     own = {name: miou_by_sets([(target[name], predicted[name])])[1] for name in "ac"}
     expected = {name: 100 * np.mean([iou[k] for k in (0, 1, 3)]) for name, iou in own.items()}  # no mask shows a 2
-    scores = {row["id"]: float(row["miou"]) for row in read_tsv(tmp_path / "images.tsv")}
-    assert scores == pytest.approx(expected, abs=0.006)
+    assert {name: float(score) for name, score in scores.items()} == pytest.approx(expected, abs=0.006)
     empty = {name: np.zeros_like(labels) for name, labels in target.items()}
     assert result["baselines"] == {
         "all background": pytest.approx(miou_by_sets([(target[name], empty[name]) for name in "ac"])[0]),
@@ -82,24 +81,40 @@ def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
     }
 
 
+def test_number_of_shards_has_no_effect(tiny_set, tmp_path):
+    own = write_zip(tmp_path / "own.zip", random_maps(1, [0, 1, 2, 3]))
+    masks = write_zip(tmp_path / "masks.zip", random_maps(2, [0, 1, 3, 255]))
+    written = set()
+    for shards in (1, 2, 5):  # of three images
+        evaluate(tmp_path, index=tiny_set, labels=own, masks=masks, shards=shards)
+        written.add((tmp_path / "out.json").read_bytes() + (tmp_path / "images.tsv").read_bytes())
+    assert len(written) == 1
+    assert [row["id"] for row in read_tsv(tmp_path / "images.tsv")] == ["a", "b", "c"]
+
+
+def test_undecided_pixels_count_as_background(tiny_set, tmp_path):
+    own, decided = random_maps(1, [0, 1, 255]), random_maps(1, [0, 1, 0])
+    masks = write_zip(tmp_path / "masks.zip", random_maps(2, [0, 1, 3, 255]))
+    results = [
+        evaluate(tmp_path, index=tiny_set, labels=write_zip(tmp_path / "own.zip", maps), masks=masks)
+        for maps in (own, decided)
+    ]
+    assert results[0] == results[1]
+
+
 def test_figures_of_the_steps_before_the_last(tiny_set, tmp_path):
     predicted, target = random_maps(1, [0, 1, 2, 3]), random_maps(2, [0, 1, 3, 255])
     steps = {"single scale": random_maps(3, [0, 1, 2]), "multi-scale": random_maps(4, [0, 1, 3])}
-    for part in "ab":
-        members = {f"{step}/{name}": maps[name] for step, maps in steps.items() for name in (part,)}
-        write_zip(tmp_path / f"{part}.zip", members)
+    members = {f"{step}/{name}": maps[name] for step, maps in steps.items() for name in "ab"}
     arguments = {
         "index": tiny_set,
-        "split": "train",
         "stage": "segmentation",
-        "labels": [write_zip(tmp_path / "own.zip", predicted)],
-        "masks": [write_zip(tmp_path / "masks.zip", {name: target[name] for name in "ab"})],
-        "output": tmp_path / "out.json",
-        "images": tmp_path / "images.tsv",
+        "labels": write_zip(tmp_path / "own.zip", predicted),
+        "masks": write_zip(tmp_path / "masks.zip", {name: target[name] for name in "ab"}),
+        "step_labels": write_zip(tmp_path / "steps.zip", members),
+        "shards": 2,
     }
-    archives = [tmp_path / "a.zip", tmp_path / "b.zip"]
-    evaluate_archives(**arguments, steps=[*steps, "multi-scale + CRF"], step_labels=archives)
-    result = read_json(tmp_path / "out.json")
+    result, _ = evaluate(tmp_path, **arguments, steps=[*steps, "multi-scale + CRF"])
     expected = {
         name: pytest.approx(miou_by_sets([(target[key], maps[key]) for key in "ab"])[0])
         for name, maps in {**steps, "multi-scale + CRF": predicted}.items()
@@ -107,53 +122,41 @@ def test_figures_of_the_steps_before_the_last(tiny_set, tmp_path):
     assert result["steps"] == expected and list(result["steps"]) == list(expected)
     assert result["miou"] == result["steps"]["multi-scale + CRF"]
     assert list(result["baselines"]) == ["all background", "image label"]
-    with pytest.raises(InputError, match=r"flip/a\.png is not in"):
-        evaluate_archives(**arguments, steps=["flip", "last"], step_labels=archives)
+    with pytest.raises(InputError, match=r"flip/.\.png is not in"):
+        evaluate(tmp_path, **arguments, steps=["flip", "last"])
 
 
 def test_the_masks_themselves_are_perfect(tiny_set, tmp_path):
-    target = random_maps(2, [0, 1, 2, 3])
-    maps = write_zip(tmp_path / "maps.zip", target)
-    evaluate_archives(
-        index=tiny_set,
-        split="train",
-        stage="s",
-        labels=[maps],
-        masks=[maps],
-        output=tmp_path / "out.json",
-        images=tmp_path / "images.tsv",
-    )
-    result = read_json(tmp_path / "out.json")
+    maps = write_zip(tmp_path / "maps.zip", random_maps(2, [0, 1, 2, 3]))
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=maps, masks=maps)
     assert result["miou"] == 1 and result["over_activation"] == result["under_activation"] == 0
     assert set(result["iou"].values()) == {1}
+    assert set(scores.values()) == {"100.00"}
 
 
 def test_a_split_without_masks_has_no_figures(tiny_set, tmp_path):
     none = write_zip(tmp_path / "none.zip", {})
-    evaluate_archives(
-        index=tiny_set,
-        split="train",
-        stage="s",
-        labels=[none],
-        masks=[none],
-        output=tmp_path / "out.json",
-        images=tmp_path / "images.tsv",
-    )
-    result = read_json(tmp_path / "out.json")
-    assert result["images"] == result["pixels"] == 0
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=none, masks=none, shards=2)
+    assert result["images"] == result["pixels"] == len(scores) == 0
     assert result["miou"] is None and set(result["iou"].values()) == set(result["baselines"].values()) == {None}
+
+
+def test_an_ignored_mask_counts_as_an_image_without_a_score(tiny_set, tmp_path):
+    own = write_zip(tmp_path / "own.zip", {"b": np.zeros((29, 35), int)})
+    masks = write_zip(tmp_path / "masks.zip", {"b": np.full((29, 35), 255)})
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=own, masks=masks)
+    assert result["images"] == 1 and result["miou"] is None and scores == {"b": ""}
 
 
 def test_archives_of_other_images_are_refused(tiny_set, tmp_path):
     masks = write_zip(tmp_path / "masks.zip", {"a": np.zeros((32, 48), int)})
-    files = {"masks": [masks], "output": tmp_path / "out.json", "images": tmp_path / "images.tsv"}
-    arguments = {"index": tiny_set, "split": "train", "stage": "seg", **files}
+    arguments = {"index": tiny_set, "stage": "seg", "masks": masks}
     small = write_zip(tmp_path / "small.zip", {"a": np.zeros((32, 47), int)})
     with pytest.raises(InputError, match=r"a: the seg map is \(32, 47\), its mask \(32, 48\)"):
-        evaluate_archives(**arguments, labels=[small])
+        evaluate(tmp_path, **arguments, labels=small)
     with pytest.raises(InputError, match=r"a\.png is not in"):
-        evaluate_archives(**arguments, labels=[write_zip(tmp_path / "b.zip", {"b": np.zeros((29, 35), int)})])
-    assert not (tmp_path / "out.json").exists() and not (tmp_path / "images.tsv").exists()
+        evaluate(tmp_path, **arguments, labels=write_zip(tmp_path / "b.zip", {"b": np.zeros((29, 35), int)}))
+    assert not (tmp_path / "counts1.json").exists() and not (tmp_path / "out.json").exists()
 
 
 # Folders and zips of a user
@@ -260,15 +263,7 @@ def test_empty_and_absent_sources_are_refused(tmp_path):
 
 
 def test_split_without_images_is_an_error(tiny_set, tmp_path):
-    write_zip(tmp_path / "empty.zip", {})
+    empty = write_zip(tmp_path / "empty.zip", {})
     with pytest.raises(InputError, match="Split 'val' has no image"):
-        evaluate_archives(
-            index=tiny_set,
-            split="val",
-            stage="segmentation",
-            labels=[tmp_path / "empty.zip"],
-            masks=[tmp_path / "empty.zip"],
-            output=tmp_path / "out.json",
-            images=tmp_path / "images.tsv",
-        )
-    assert not (tmp_path / "out.json").exists()
+        evaluate(tmp_path, index=tiny_set, labels=empty, masks=empty, split="val")
+    assert not (tmp_path / "out.json").exists() and not (tmp_path / "images.tsv").exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.metrics import ConfusionMatrix, summary, threshold_counts
+from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary, threshold_counts
 
 CLASSES = 4
 
@@ -102,6 +102,35 @@ def test_wrong_maps_are_refused_and_not_counted(target, prediction, message):
 
 @settings(max_examples=30, deadline=None)
 @given(map_pairs())
+def test_maps_in_any_memory_layout_count_alike(pair):
+    target, prediction = (np.repeat(labels, 2, axis=0)[::2].T for labels in pair)
+    expected = count_by_loops(*pair)
+    np.testing.assert_array_equal(confusion(target, prediction, num_classes=CLASSES), expected)
+    np.testing.assert_array_equal(confusion(target, np.asfortranarray(prediction), num_classes=CLASSES), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), truth=st.sampled_from([[0, 1, 3, 255], [1, 2], [255], [0], [2, 255]]))
+def test_miou_of_an_image_equals_a_count_of_pairs(seed, truth):
+    rng = np.random.default_rng(seed)
+    target, prediction = rng.choice(truth, (3, 4)), rng.choice([0, 1, 2], (3, 4))
+    iou = iou_by_sets(target, prediction)
+    shown = [iou[label] for label in {0, *target.flat} if label in iou]
+    expected = pytest.approx(sum(shown) / len(shown)) if shown else None
+    assert image_miou(confusion(target, prediction, num_classes=CLASSES)) == expected
+
+
+def test_other_classes_take_pixels_and_no_row_of_their_own():
+    def score(target, prediction):
+        return image_miou(confusion(np.array(target), np.array(prediction), num_classes=CLASSES))
+
+    assert score([0, 0, 1, 1], [0, 0, 1, 1]) == 1
+    assert score([0, 0, 1, 1], [0, 2, 1, 1]) == pytest.approx((1 / 2 + 1) / 2)
+    assert score([1, 1], [1, 0]) == pytest.approx((0 + 1 / 2) / 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(map_pairs())
 def test_summary_is_json_with_the_same_figures(pair):
     names = ["orbi", "quado", "trixi"]
     counts = count_by_loops(*pair)
@@ -140,6 +169,29 @@ def test_threshold_counts_equal_one_argmax_per_threshold(seed, count):
         with_background = np.concatenate([np.full((1, 5, 7), threshold), cams])
         # argmax takes the first of equals, so a score that equals the threshold is background
         np.testing.assert_array_equal(matrix, count_by_loops(target, with_background.argmax(axis=0)))
+
+
+def test_a_threshold_of_single_precision_is_not_its_double():
+    threshold = 0.1  # np.float32(0.1) is larger
+    pixel = np.array([1])
+    arguments = {"num_classes": 2, "thresholds": np.array([threshold])}
+    counts = threshold_counts(pixel, pixel, np.array([threshold], np.float32), **arguments)
+    assert counts.tolist() == [[[0, 0], [0, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("target", "best", "score", "message"),
+    [
+        ([0, 1], [1, 1], [0.5], "differ in shape"),
+        ([0, 1], [1], [0.5, 0.5], "differ in shape"),
+        ([0, 3], [1, 1], [0.5, 0.5], r"not in 0\.\.2"),
+        ([0, 1], [1, -1], [0.5, 0.5], r"not in 0\.\.2"),
+    ],
+)
+def test_wrong_maps_have_no_threshold_counts(target, best, score, message):
+    maps = np.array(target), np.array(best), np.array(score, np.float32)
+    with pytest.raises(ValueError, match=message):
+        threshold_counts(*maps, num_classes=3, thresholds=np.array([0.1]))
 
 
 def test_threshold_counts_without_counted_pixels():

@@ -2,11 +2,12 @@ import csv
 
 import numpy as np
 
+from ssc.data.index import Index, Row, write_index
 from ssc.files import write_json, write_text
 from ssc.metrics import summary
 from ssc.report import write_metrics
 
-BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\n{s}\t0:00:01\t{rss}\t1\n"
+BENCHMARK = "s\th:m:s\tmax_rss\tmean_load\n{s}\t0:00:01\t{rss}\t90\n"
 
 
 def stage(name, split, counts):
@@ -21,21 +22,20 @@ def write_all(tmp_path, counts, stages=("seeds", "pseudo-labels", "segmentation"
     segmentation["steps"] = {"single scale": 0.5, "single scale + CRF": segmentation["miou"]}
     for name, figures in (("seeds", seeds), ("pseudo-labels", pseudo), ("segmentation", segmentation)):
         write_json(tmp_path / f"{name}.json", figures)
-    write_text(tmp_path / "classes.txt", "cat\n")
+    write_index(tmp_path / "index.tsv", Index(["cat"], [Row(f"{k}", "train", "", "", (1,)) for k in range(8)]))
     write_text(tmp_path / "benchmarks" / "cams" / "1-of-2.tsv", BENCHMARK.format(s=1.5, rss=100.0))
     write_text(tmp_path / "benchmarks" / "cams" / "2-of-2.tsv", BENCHMARK.format(s=2.5, rss=300.0))
     write_text(tmp_path / "benchmarks" / "evaluate_seeds.tsv", BENCHMARK.format(s=1, rss="-"))
     folder = tmp_path / "benchmarks"
+    cams = {"rule": "cams", "files": sorted((folder / "cams").glob("*.tsv")), "splits": ["train"], "masked": False}
+    summed = {"rule": "evaluate_seeds", "files": [folder / "evaluate_seeds.tsv"], "splits": [], "masked": False}
+    absent = {"rule": "train_irn", "files": [folder / "absent.tsv"], "splits": ["train"], "masked": False}
     write_metrics(
         metrics={stage: tmp_path / f"{stage}.json" for stage in stages},
-        classes=tmp_path / "classes.txt",
-        benchmarks={
-            "seeds": [*(folder / "cams").glob("*.tsv"), folder / "evaluate_seeds.tsv", folder / "absent.tsv"],
-            "IRN": [folder / "absent.tsv"],
-            "pseudo-labels": [],
-            "segmentation": [],
-        },
+        index=tmp_path / "index.tsv",
+        benchmarks={"seeds": [cams, summed], "IRN": [absent], "pseudo-labels": [], "segmentation": []},
         table=tmp_path / "metrics.tsv",
+        costs_table=tmp_path / "costs.tsv",
         text=tmp_path / "summary.txt",
     )
     with (tmp_path / "metrics.tsv").open() as handle:
@@ -70,6 +70,23 @@ def test_text_has_a_line_per_row_and_aligned_columns(tmp_path):
     table = lines[2 : 2 + len(rows)]
     assert [line.split("  ")[0] for line in table] == list(rows)
     assert len({len(line) for line in table}) == 1
+
+
+def test_costs_of_each_rule_in_the_table_and_the_text(tmp_path):
+    write_all(tmp_path, [[6, 2], [1, 3]])
+    with (tmp_path / "costs.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    names = [("seeds", ""), ("seeds", "cams"), ("seeds", "evaluate_seeds"), ("all", "")]
+    assert [(row["stage"], row["rule"]) for row in rows] == names
+    assert [float(row["seconds"]) for row in rows] == [5, 4, 1, 5]
+    assert rows[1]["seconds_per_photo"] == "0.5000"
+    _, costs = (tmp_path / "summary.txt").read_text().split("\n\nstage")
+    table = costs.split("\n\n")[0].splitlines()[2:]
+    assert [line.split() for line in table] == [
+        ["seeds", "cams", "2", "8", "4.0", "2.5", "90", "300", "0.5000"],
+        ["seeds", "evaluate_seeds", "1", "1.0", "1.0", "90"],
+        ["all", "3", "5.0", "2.5", "90", "300"],
+    ]
 
 
 def test_run_without_masks_leaves_the_figures_empty(tmp_path):

@@ -57,6 +57,22 @@ def test_metrics_hold_every_stage_and_baseline(run):
     assert rows["segmentation"]["images"] == "6"
 
 
+def test_costs_of_every_rule_add_up(run):
+    with (results(run) / "ssc" / "costs.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    photos = {row["rule"]: row["photos"] for row in rows if row["rule"]}
+    assert photos == {
+        "demo_data": "18", "index": "18", "masks": "18", "superpixels": "12", "warm_start": "12",
+        "train_classifier": "12", "cams": "12", "count_seeds": "12", "evaluate_seeds": "", "irn_labels": "12",
+        "train_irn": "12", "random_walk": "12", "count_pseudo_labels": "12", "evaluate_pseudo_labels": "",
+        "train_segmentation": "12", "predictions": "6", "count_predictions": "6", "evaluate_predictions": "",
+    }  # fmt: skip
+    files = [*results(run).glob("benchmarks/**/*.tsv"), *results(run).glob("ssc/benchmarks/**/*.tsv")]
+    of_the_report = {"metrics", "comparison", "figures", "panels", "manifest"}
+    assert rows[-1]["stage"] == "all"
+    assert int(rows[-1]["jobs"]) == sum(path.stem not in of_the_report for path in files)
+
+
 def test_summary_is_printed_at_the_end(run):
     assert "mIoU" in run[1]
     assert "pseudo-labels" in run[1]
@@ -233,7 +249,10 @@ def test_ready_weights_of_another_part_are_told_before_anything_is_trained(run, 
     ("ready", "rules"),
     [
         (["segmentation={'trained': 'ready'}"], {"check_trained"}),
-        (["pseudo_labels={'folder': 'ready'}"], {"random_walk", "evaluate_pseudo_labels", "warm_start"}),
+        (
+            ["pseudo_labels={'folder': 'ready'}"],
+            {"random_walk", "count_pseudo_labels", "evaluate_pseudo_labels", "warm_start"},
+        ),
         (
             ["cams={'folder': 'ready'}", "irn={'trained': 'ready'}"],
             {
@@ -242,6 +261,7 @@ def test_ready_weights_of_another_part_are_told_before_anything_is_trained(run, 
                 "evaluate_seeds",
                 "check_trained",
                 "random_walk",
+                "count_pseudo_labels",
                 "evaluate_pseudo_labels",
                 "warm_start",
             },
@@ -254,7 +274,7 @@ def test_ready_weights_of_another_part_are_told_before_anything_is_trained(run, 
 )
 def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path, ready, rules):
     (tmp_path / "ready").touch()
-    always = {"demo_data", "index", "masks", "predictions", "evaluate_predictions"}
+    always = {"demo_data", "index", "masks", "predictions", "count_predictions", "evaluate_predictions"}
     always |= {"metrics", "comparison", "figures", "panels", "manifest"}
     trained = set() if any(own.startswith("segmentation") for own in ready) else {"train_segmentation"}
     assert planned(tmp_path, "--config", *ready) == always | trained | rules

@@ -1,15 +1,15 @@
-from ssc.evaluation import evaluate_archives
+from ssc.evaluation import count_labels
 from ssc.progress import logged
 
 with logged(snakemake.log[0]):
-    evaluate_archives(
+    count_labels(
         index=snakemake.input.index,
         split=snakemake.params.split,
+        shard=snakemake.wildcards.shard,
         stage=snakemake.params.stage,
         labels=snakemake.input.labels,
         masks=snakemake.input.masks,
-        output=snakemake.output.figures,
-        images=snakemake.output.images,
+        output=snakemake.output[0],
         steps=snakemake.params.get("steps", []),
-        step_labels=snakemake.input.get("steps", []),
+        step_labels=snakemake.input.get("steps"),
     )
