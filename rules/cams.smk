@@ -16,7 +16,7 @@ rule cams:
         f"{RUN}/benchmarks/cams/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: 1
+    threads: 4 if GPU else 1
     resources:
         mem_mb=6000,
         runtime=240,

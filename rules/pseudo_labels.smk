@@ -17,7 +17,7 @@ rule random_walk:
         f"{RUN}/benchmarks/random_walk/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: 1
+    threads: 4 if GPU else 1
     resources:
         mem_mb=6000,
         runtime=240,

@@ -46,7 +46,7 @@ rule predictions:
         f"{RUN}/benchmarks/predictions/{{split}}/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: 1
+    threads: lambda wildcards: 4 if GPU or resolved(wildcards.experiment)["prediction"]["crf"]["enabled"] else 1
     resources:
         mem_mb=6000,
         runtime=240,

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ssc.conventions import IGNORE
+from ssc.distributed import global_sum
 
 EPSILON = 1e-5
 
@@ -108,8 +109,8 @@ def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius
         radius: in pixels of this map; a source needs h >= radius and w >= 2 radius - 1.
 
     Returns:
-        Scalars, each a mean as sum / (count + 1e-5), hence 0 without pairs, in float32 or better. With a the
-        affinity and d the displacement:
+        Scalars, each a mean as sum / (count + 1e-5), hence 0 without pairs, in float32 or better; of several
+        processes, shares, which count their pairs together. With a the affinity and d the displacement:
         `pos`: -log(a + 1e-5), the mean over equal background pairs and that over equal foreground pairs, halved;
         `neg`: -log(1 + 1e-5 - a) over unequal pairs;
         `dp_fg`: |d_i - d_j - (j - i)| over equal foreground pairs and both channels;
@@ -170,7 +171,7 @@ def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius
         counts.append(torch.stack([background.sum(), foreground.sum(), unequal.sum()]))
 
     bg_cost, fg_cost, unequal_cost, fg_shift, bg_shift = torch.stack(sums).sum(dim=0)
-    bg_count, fg_count, unequal_count = torch.stack(counts).sum(dim=0).to(dtype)
+    bg_count, fg_count, unequal_count = global_sum(torch.stack(counts).sum(dim=0)).to(dtype)
     pos = (bg_cost / (bg_count + EPSILON) + fg_cost / (fg_count + EPSILON)) / 2
     neg = unequal_cost / (unequal_count + EPSILON)
     dp_fg = fg_shift / (2 * fg_count + EPSILON)

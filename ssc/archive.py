@@ -46,12 +46,7 @@ class ArchiveWriter:
         Raises:
             ValueError: an array holds Python objects, which would need pickles.
         """
-        # NumPy before 2.1 takes `allow_pickle` for the name of one more array.
-        if any(array.dtype.hasobject for array in arrays.values()):
-            raise ValueError("arrays of objects cannot be stored")
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        self.add_bytes(f"{image_id}.npz", buffer.getvalue())
+        self.add_bytes(f"{image_id}.npz", encode_arrays(**arrays))
 
 
 @contextmanager
@@ -137,4 +132,18 @@ def encode_labels(labels: np.ndarray) -> bytes:
         image = Image.fromarray(labels.astype(np.uint16))
     buffer = io.BytesIO()
     image.save(buffer, "png", compress_level=6)
+    return buffer.getvalue()
+
+
+def encode_arrays(**arrays: np.ndarray) -> bytes:
+    """NPZ bytes of named arrays, compressed.
+
+    Raises:
+        ValueError: an array holds Python objects, which would need pickles.
+    """
+    # NumPy before 2.1 takes `allow_pickle` for the name of one more array.
+    if any(array.dtype.hasobject for array in arrays.values()):
+        raise ValueError("arrays of objects cannot be stored")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -9,11 +9,12 @@ from torch.nn import functional as F
 
 from ssc import archive
 from ssc.conventions import STRIDE
-from ssc.data.index import read_index
-from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
+from ssc.data.index import Row, read_index
 from ssc.device import autocast, select_device
+from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.losses import region_means
 from ssc.models.classifier import CAMClassifier
+from ssc.parallel import parallel_map
 from ssc.progress import track
 from ssc.weights import load_part
 
@@ -21,26 +22,24 @@ _EPS = 1e-5
 
 
 @torch.no_grad()
-def multi_scale_cams(model: CAMClassifier, image: np.ndarray, scales: Sequence[float]) -> torch.Tensor:
-    """Unnormalised activation maps of one photo: sum over scales and mirror images of relu(f).
+def multi_scale_cams(model: CAMClassifier, views: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """Unnormalised activation maps of B photos of equal size: sum over scales and mirror images of relu(f).
 
     Args:
         model: classifier in evaluation mode.
-        image: uint8 (H, W, 3).
-        scales: factors of the photo's size.
+        views: normalised photos (B, 3, h, w) on the model's device, one tensor per scale.
+        size: (H, W) of the photos.
 
     Returns:
-        (C, ceil(H / 4), ceil(W / 4)), float32.
+        (B, C, ceil(H / 4), ceil(W / 4)), float32.
     """
-    device = next(model.parameters()).device
-    grid = tuple(-(-side // STRIDE) for side in image.shape[:2])
+    grid = tuple(-(-side // STRIDE) for side in size)
     total = 0
-    for scale in scales:
-        view = normalise(resize_image(image, scaled_size(image.shape[:2], scale)))
-        _, features = model(torch.stack([view, view.flip(-1)]).to(device))
+    for view in views:
+        _, features = model(torch.cat([view, view.flip(-1)]))
         activation = features.float().relu()
-        activation = activation[:1] + activation[1:].flip(-1)
-        total = total + F.interpolate(activation, size=grid, mode="bilinear", align_corners=False)[0]
+        activation = activation[: len(view)] + activation[len(view) :].flip(-1)
+        total = total + F.interpolate(activation, size=grid, mode="bilinear", align_corners=False)
     return total
 
 
@@ -104,6 +103,7 @@ def extract_cams(
     settings: dict,
     device: str = "auto",
     precision: str = "auto",
+    threads: int = 1,
 ) -> None:
     """Write the CAMs of one shard of the training split: `<id>.npz` with `classes` (K,) int16 and `cams`
     (K, h, w) float16 in 0..1 at stride 4, for the K classes present, each divided by its maximum + 1e-5.
@@ -116,6 +116,7 @@ def extract_cams(
         output: archive to write.
         settings: the `cams` section of the config.
         device, precision: see the config.
+        threads: photos read, and results compressed, at the same time.
     """
     device = select_device(device)
     model = load_part(weights, "classifier", CAMClassifier, device=device)
@@ -123,14 +124,26 @@ def extract_cams(
     rows = read_index(index).shard("train", shard)
     if settings["refine"] == "superpixels":
         regions = archive.Archive(superpixels)
+
+    def activate(photos: list[Photo]) -> list[tuple[Row, np.ndarray]]:
+        with autocast(device, precision):
+            batch = multi_scale_cams(model, stack_views(photos, device), photos[0].image.shape[:2])
+        return [(photo.row, present(photo.row, cams).cpu().numpy()) for photo, cams in zip(photos, batch, strict=True)]
+
+    def present(row: Row, cams: torch.Tensor) -> torch.Tensor:
+        cams = cams[[label - 1 for label in row.labels]]
+        if len(cams):
+            if settings["refine"] == "superpixels":
+                cams = average_over_superpixels(cams, regions.labels(row.id))
+            cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + _EPS)
+        return cams
+
+    def encode(row_and_cams: tuple[Row, np.ndarray]) -> tuple[Row, bytes]:
+        row, cams = row_and_cams
+        classes = np.array(row.labels, np.int16)
+        return row, archive.encode_arrays(classes=classes, cams=cams.astype(np.float16))
+
+    found = infer(activate, rows, settings["scales"], pixels=pixel_budget(device), threads=threads)
     with archive.write(output) as out:
-        for row in track(rows, f"CAMs {shard}"):
-            classes = np.array(row.labels, np.int16)
-            with autocast(device, precision):
-                cams = multi_scale_cams(model, read_image(row.image), settings["scales"])
-            cams = cams[[label - 1 for label in row.labels]]
-            if len(cams):
-                if settings["refine"] == "superpixels":
-                    cams = average_over_superpixels(cams, regions.labels(row.id))
-                cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + _EPS)
-            out.add_arrays(row.id, classes=classes, cams=cams.cpu().numpy().astype(np.float16))
+        for row, data in track(parallel_map(encode, found, threads), f"CAMs {shard}", len(rows)):
+            out.add_bytes(f"{row.id}.npz", data)

@@ -8,6 +8,8 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
+from ssc.distributed import global_sum
+
 _EPS = 1e-5
 _CHUNK_PIXELS = 512 * 512  # that go through the loss network together
 
@@ -100,7 +102,8 @@ def erode(mask: torch.Tensor, size: int) -> torch.Tensor:
         return mask
     before, after = size // 2, size - 1 - size // 2
     inverse = F.pad(1 - mask.float(), (before, after, before, after))
-    return (F.max_pool2d(inverse[:, None], size, stride=1)[:, 0] == 0).to(mask.dtype)
+    columns = F.max_pool2d(inverse[:, None], (size, 1), stride=1)
+    return (F.max_pool2d(columns, (1, size), stride=1)[:, 0] == 0).to(mask.dtype)
 
 
 def region_means(maps: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
@@ -145,9 +148,11 @@ def alignment_loss(
         detach_maximum: no gradient through the maximum in the normalisation of A.
 
     Returns:
-        Scalar; 0 (with a gradient of 0) where no class is present.
+        Scalar; 0 (with a gradient of 0) where no class is present. Of several processes, a share: they count their
+        present classes together.
     """
     image, channel = labels.nonzero(as_tuple=True)
+    present = global_sum(labels.count_nonzero())
     if len(image) == 0:
         return features.sum() * 0.0
     size = tuple(side // 2 for side in superpixels.shape[-2:])
@@ -155,9 +160,13 @@ def alignment_loss(
     maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     activation = normalise_cam(maps, detach_maximum=detach_maximum)
     with torch.no_grad():
-        regions = F.interpolate(superpixels[:, None].float(), size=size, mode="nearest")[:, 0].long()
+        rows, columns = (
+            torch.arange(half, device=superpixels.device) * side // half
+            for half, side in zip(size, superpixels.shape[-2:], strict=True)
+        )
+        regions = superpixels[:, rows[:, None], columns].long()
         target = normalise_cam(region_means(maps, regions[image]))
         if reliable:
             mask = erode((activation > threshold).float(), erosion)
             target = torch.maximum(target, activation * mask)
-    return F.mse_loss(activation, target)
+    return F.mse_loss(activation, target, reduction="sum") / (present * size[0] * size[1])

@@ -24,12 +24,19 @@ def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterato
     total = len(items) if total is None else total
     start = time.perf_counter()
     step = max(1, -(-total // _LINES))
-    with tqdm(desc=what, total=total, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(desc=what, total=total, leave=False, disable=log.disabled or not sys.stderr.isatty()) as bar:
         for count, item in enumerate(items, start=1):
             yield item
             bar.update()
             if count % step == 0 or count == total:
                 log.info("%s: %d/%d, %.1f s", what, count, total, time.perf_counter() - start)
+
+
+def log_file(path: str | Path) -> logging.Handler:
+    """Handler that appends lines with their time to a file; several processes may do so."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler
 
 
 @contextmanager
@@ -41,8 +48,8 @@ def logged(path: str | Path) -> Iterator[None]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    path.write_bytes(b"")
+    handler = log_file(path)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:

@@ -8,15 +8,16 @@ import torch
 from ssc import archive
 from ssc.affinity import random_walk
 from ssc.cams import argmax_labels, read_cams, resize_maps, upsample
-from ssc.data.index import read_index
-from ssc.data.transforms import normalise, read_image, resize_image, scaled_size
+from ssc.data.index import Row, read_index
+from ssc.data.transforms import scaled_size, scaled_view
 from ssc.device import autocast, select_device
+from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.models.irn import IRN
+from ssc.parallel import parallel_map
 from ssc.progress import track
 from ssc.weights import load_part
 
 
-@torch.no_grad()
 def edge_map(model: IRN, image: np.ndarray, *, scale: float = 1.0, precision: str = "fp32") -> torch.Tensor:
     """Class-boundary probabilities of a photo: mean over the photo and its mirror image.
 
@@ -29,12 +30,17 @@ def edge_map(model: IRN, image: np.ndarray, *, scale: float = 1.0, precision: st
     Returns:
         (ceil(H' / 4), ceil(W' / 4)) in 0..1 for the resized photo (H', W').
     """
-    device = next(model.parameters()).device
-    view = normalise(resize_image(image, scaled_size(image.shape[:2], scale)))
-    with autocast(device, precision):
-        logits, _ = model(torch.stack([view, view.flip(-1)]).to(device))
+    view = scaled_view(image, scale).to(next(model.parameters()).device)
+    return edge_maps(model, view[None], precision=precision)[0]
+
+
+@torch.no_grad()
+def edge_maps(model: IRN, views: torch.Tensor, *, precision: str = "fp32") -> torch.Tensor:
+    """`edge_map` of B photos of equal size, given normalised and resized as (B, 3, H', W') on the model's device."""
+    with autocast(views.device, precision):
+        logits, _ = model(torch.cat([views, views.flip(-1)]))
     edges = logits.float().sigmoid()[:, 0]
-    return (edges[0] + edges[1].flip(-1)) / 2
+    return (edges[: len(views)] + edges[len(views) :].flip(-1)) / 2
 
 
 def walk_scores(cams: torch.Tensor, edges: torch.Tensor, size: tuple[int, int], settings: dict) -> torch.Tensor:
@@ -90,6 +96,7 @@ def write_pseudo_labels(
     settings: dict,
     device: str = "auto",
     precision: str = "auto",
+    threads: int = 1,
 ) -> None:
     """Random walk over one shard of the training split: pseudo-labels and confidence masks as archives of PNGs.
 
@@ -100,21 +107,38 @@ def write_pseudo_labels(
         confidence: archive of masks (1 = confident).
         settings: the `pseudo_labels` section of the config.
         device, precision: see the config.
+        threads: photos read, and results finished, at the same time.
     """
     device = select_device(device)
     model = load_part(weights, "irn", IRN, device=device)
     cam_archive = archive.Archive(cams)
     rows = read_index(index).shard("train", shard)
+
+    def walk(photos: list[Photo]) -> list[tuple[Row, np.ndarray, torch.Tensor]]:
+        cams = [read_cams(cam_archive, photo.row.id) for photo in photos]
+        size = photos[0].image.shape[:2]
+        edges = [None] * len(photos)
+        if any(len(classes) for classes, _ in cams):
+            (views,) = stack_views(photos, device)
+            edges = edge_maps(model, views, precision=precision)
+        return [
+            (
+                photo.row,
+                classes,
+                walk_scores(maps.to(device), edge, size, settings).cpu() if len(classes) else torch.zeros(0, *size),
+            )
+            for photo, (classes, maps), edge in zip(photos, cams, edges, strict=True)
+        ]
+
+    def encode(walked: tuple[Row, np.ndarray, torch.Tensor]) -> tuple[Row, bytes, bytes]:
+        row, classes, scores = walked
+        labels = np.concatenate([[0], classes])[argmax_labels(scores, settings["background"])]
+        ground = torch.full((1, *scores.shape[1:]), settings["background"])
+        mask = confidence_mask(torch.cat([ground, scores]).numpy(), settings["keep"])
+        return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
+
+    found = infer(walk, rows, [settings["scale"]], pixels=pixel_budget(device), threads=threads)
     with archive.write(output) as out, archive.write(confidence) as masks:
-        for row in track(rows, f"pseudo-labels {shard}"):
-            image = read_image(row.image)
-            classes, maps = read_cams(cam_archive, row.id)
-            labels, mask = np.zeros(image.shape[:2], np.int64), np.ones(image.shape[:2], bool)
-            if len(classes):
-                edges = edge_map(model, image, scale=settings["scale"], precision=precision)
-                scores = walk_scores(maps.to(device), edges, image.shape[:2], settings).cpu()
-                labels = np.concatenate([[0], classes])[argmax_labels(scores, settings["background"])]
-                ground = torch.full((1, *scores.shape[1:]), settings["background"])
-                mask = confidence_mask(torch.cat([ground, scores]).numpy(), settings["keep"])
-            out.add_labels(row.id, labels)
-            masks.add_labels(row.id, mask.astype(np.uint8))
+        for row, labels, mask in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):
+            out.add_bytes(f"{row.id}.png", labels)
+            masks.add_bytes(f"{row.id}.png", mask)

@@ -19,4 +19,5 @@ with logged(snakemake.log[0]):
             settings=settings,
             device=snakemake.config["device"],
             precision=snakemake.params.precision,
+            threads=snakemake.threads,
         )

@@ -12,4 +12,5 @@ with logged(snakemake.log[0]):
         settings=snakemake.params.settings,
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
+        threads=snakemake.threads,
     )

@@ -1,8 +1,12 @@
 from ssc.progress import logged
 from ssc.training.irn import train_irn
+from ssc.training.launch import launch
 
 with logged(snakemake.log[0]):
-    train_irn(
+    launch(
+        train_irn,
+        processes=max(1, snakemake.resources.gpu),
+        log_path=snakemake.log[0],
         index=snakemake.input.index,
         labels=snakemake.input.labels,
         initial=snakemake.input.initial or None,
@@ -12,5 +16,6 @@ with logged(snakemake.log[0]):
         seed=snakemake.params.seed,
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
+        compile=snakemake.config["compile"],
         workers=snakemake.config["workers"],
     )

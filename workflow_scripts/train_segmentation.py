@@ -1,8 +1,12 @@
 from ssc.progress import logged
+from ssc.training.launch import launch
 from ssc.training.segmentation import train_segmentation
 
 with logged(snakemake.log[0]):
-    train_segmentation(
+    launch(
+        train_segmentation,
+        processes=max(1, snakemake.resources.gpu),
+        log_path=snakemake.log[0],
         index=snakemake.input.index,
         pseudo_labels=snakemake.input.pseudo_labels,
         confidence=snakemake.input.confidence,
@@ -13,5 +17,6 @@ with logged(snakemake.log[0]):
         seed=snakemake.params.seed,
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
+        compile=snakemake.config["compile"],
         workers=snakemake.config["workers"],
     )

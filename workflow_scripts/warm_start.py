@@ -1,8 +1,12 @@
 from ssc.progress import logged
 from ssc.training.classifier import train_classifier
+from ssc.training.launch import launch
 
 with logged(snakemake.log[0]):
-    train_classifier(
+    launch(
+        train_classifier,
+        processes=max(1, snakemake.resources.gpu),
+        log_path=snakemake.log[0],
         index=snakemake.input.index,
         superpixels=[],
         initial=None,

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ssc.data.index import Row
+from ssc.distributed import processes, rank
 
 Sample = Callable[[Row, np.random.Generator], tuple]
 
@@ -27,12 +28,13 @@ class _Samples(Dataset):
 class TrainingLoader:
     """Batches of a training set, one shuffled pass per epoch; the last incomplete batch is dropped.
 
-    A set smaller than one batch gives one batch of all its images. Workers start once.
+    A set smaller than one batch gives one batch of all its images. Of several processes each gets its part of every
+    batch (see `ssc.distributed.rank`). Workers start once.
 
     Args:
         rows: images of the training set.
         sample: function of a row and a random generator that returns a tuple of tensors.
-        batch_size: images per batch.
+        batch_size: images per batch, of all processes together.
         seed: with the epoch it fixes order and augmentation.
         workers: loader processes; 0 loads in the training process. Results do not depend on it.
     """
@@ -60,6 +62,7 @@ class TrainingLoader:
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         size = self.batch_size
         self._batches[:] = [
-            [(number, int(position)) for position in order[k * size : (k + 1) * size]] for k in range(len(self))
+            [(number, int(position)) for position in order[k * size : (k + 1) * size][rank() :: processes()]]
+            for k in range(len(self))
         ]
         return iter(self._loader)

@@ -5,17 +5,19 @@ alone and not on the number of loader workers.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from ssc.errors import InputError
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+Size = tuple[int, int]  # (height, width)
 
 # What Pillow raises on damaged files; struct.error comes from EXIF.
 _UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
@@ -29,9 +31,30 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is absent, no readable image, or has 32 bits per pixel, whose range is not known.
     """
+    return read_for_resize(path, lambda size: size)[0]
+
+
+def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[np.ndarray, Size]:
+    """A photo as `read_image` gives it, but no larger than it must be, and the size that it is to get.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its sides, where that leaves at least `target` on both:
+    it is cheaper and needs no more than the pixels that a resize to `target` would average anyway.
+
+    Args:
+        path: the photo.
+        target: function of the photo's own upright size that gives the size wanted.
+
+    Returns:
+        uint8 (h, w, 3) and what `target` gave.
+
+    Raises:
+        InputError: see `read_image`.
+    """
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
+            wanted = _reduce_jpeg(image, target) if image.format in ("JPEG", "MPO") else None
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = image
     except FileNotFoundError:
         raise InputError(f"The image {path} does not exist; the index is older than the data, make it again.") from None
     except _UNREADABLE as error:
@@ -41,74 +64,113 @@ def read_image(path: str | Path) -> np.ndarray:
     if upright.mode.startswith("I;16"):
         # Pillow's conversion to RGB would clip at 255.
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    return np.asarray(upright.convert("RGB"))
+    pixels = np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    return pixels, wanted or target(pixels.shape[:2])
+
+
+def _reduce_jpeg(image: Image.Image, target: Callable[[Size], Size]) -> Size:
+    """Set the scale at which an open JPEG will be decoded; the size wanted of the upright photo."""
+    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    wanted = target(image.size if turned else image.size[::-1])
+    image.draft(None, wanted if turned else wanted[::-1])
+    return wanted
 
 
 def normalise(image: np.ndarray) -> torch.Tensor:
     """uint8 (H, W, 3) to an ImageNet-normalised float32 tensor (3, H, W)."""
-    scaled = (image.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
-    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
+    planes /= 255
+    planes -= np.float32(MEAN)[:, None, None]
+    planes /= np.float32(STD)[:, None, None]
+    return torch.from_numpy(planes)
 
 
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def scaled_view(image: np.ndarray, scale: float) -> torch.Tensor:
+    """Network input (3, h, w) of a photo (H, W, 3) uint8 at `scale` times its size."""
+    return normalise(resize_image(image, scaled_size(image.shape[:2], scale)))
+
+
+def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     """Bicubic resize of uint8 (H, W, 3) to `size` = (height, width)."""
     if image.shape[:2] == tuple(size):
         return image
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
-def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
     """Nearest-neighbour resize of an integer map (H, W) to `size` = (height, width); pixel centres are matched."""
     if labels.shape == tuple(size):
         return labels
-    rows = ((np.arange(size[0]) + 0.5) * labels.shape[0] / size[0]).astype(np.intp)
-    columns = ((np.arange(size[1]) + 0.5) * labels.shape[1] / size[1]).astype(np.intp)
+    return _labels_in_window(labels, size, [range(side) for side in size])
+
+
+def _labels_in_window(labels: np.ndarray, size: Size, window: Sequence[range]) -> np.ndarray:
+    """Rows and columns `window` of a label map resized to `size`."""
+    rows, columns = (
+        ((np.asarray(part) + 0.5) * old / new).astype(np.intp)
+        for part, old, new in zip(window, labels.shape, size, strict=True)
+    )
     return labels[rows[:, None], columns]
 
 
-def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+def _image_in_window(image: np.ndarray, size: Size, window: Sequence[range]) -> np.ndarray:
+    """Rows and columns `window` of `resize_image(image, size)`, for a part of its cost.
+
+    Pillow too resizes along the rows first and rounds between its two passes. Each pass here sees a whole side, so that
+    its coefficients are those of the whole photo: Pillow's own `box` goes through single precision and changes them.
+    The pixels are thus the same, but for photos over twice as high as wide: those Pillow may shrink in height first.
+    """
+    rows, columns = window
+    height, width = image.shape[:2]
+    scale = height / size[0]
+    reach = 2 * max(scale, 1) + 2  # of the bicubic kernel, in rows of the photo
+    first, last = max(0, int(rows.start * scale - reach)), min(height, int(rows.stop * scale + reach) + 1)
+    wide = Image.fromarray(image[first:last])
+    if width != size[1]:
+        wide = wide.resize((size[1], last - first), Image.Resampling.BICUBIC)
+    part = wide.crop((columns.start, 0, columns.stop, last - first))
+    if height != size[0]:
+        strip = Image.new("RGB", (len(columns), height))
+        strip.paste(part, (0, first))
+        first, part = 0, strip.resize((len(columns), size[0]), Image.Resampling.BICUBIC)
+    return np.asarray(part)[rows.start - first : rows.stop - first]
+
+
+def scaled_size(size: Size, scale: float) -> Size:
     """(height, width) times `scale`, rounded, at least one pixel."""
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def random_crop(
-    arrays: Sequence[np.ndarray], fills: Sequence[int], size: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """The same random `size` x `size` window of all arrays (H, W[, 3]); beyond the border it holds `fills`.
+def random_window(size: Size, crop: int, rng: np.random.Generator) -> tuple[list[range], list[slice]]:
+    """A random `crop` x `crop` window of a picture: its rows and columns, and where they lie in the window.
 
-    An array smaller than the window is placed at a random position inside it.
+    A picture smaller than the window is placed at a random position inside it.
     """
-    height, width = arrays[0].shape[:2]
-    target, source = [], []
-    for side in (height, width):
-        space = size - side
-        offset = int(rng.integers(0, abs(space) + 1))
-        length = min(side, size)
-        target.append(slice(offset, offset + length) if space > 0 else slice(0, length))
-        source.append(slice(0, length) if space > 0 else slice(offset, offset + length))
-    crops = []
-    for array, fill in zip(arrays, fills, strict=True):
-        crop = np.full((size, size, *array.shape[2:]), fill, array.dtype)
-        crop[tuple(target)] = array[tuple(source)]
-        crops.append(crop)
-    return crops
+    window, place = [], []
+    for side in size:
+        offset = int(rng.integers(0, abs(crop - side) + 1))
+        length = min(side, crop)
+        start, inside = (offset, 0) if side >= crop else (0, offset)
+        window.append(range(start, start + length))
+        place.append(slice(inside, inside + length))
+    return window, place
 
 
 def augment(
     image: np.ndarray,
     labels: Sequence[np.ndarray],
     *,
-    scale: float,
+    size: Size,
     fills: Sequence[int],
     crop: int,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Resize by `scale`, mirror with probability 1/2, crop.
+    """Resize, mirror with probability 1/2, crop; only the pixels that the crop keeps are computed.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (h, w, 3), of any resolution.
         labels: integer maps (H, W) that move with the image.
-        scale: factor for both sides.
+        size: (height, width) to resize to.
         fills: label outside the image, one per map; outside, the normalised image is 0.
         crop: side of the square window.
         rng: source of the random choices.
@@ -116,10 +178,17 @@ def augment(
     Returns:
         Normalised image (3, crop, crop) and int64 maps (crop, crop).
     """
-    size = scaled_size(image.shape[:2], scale)
-    arrays = [resize_image(image, size), *(resize_labels(array, size) for array in labels)]
-    if rng.random() < 0.5:
-        arrays = [array[:, ::-1] for array in arrays]
-    inside = np.ones(size, np.bool_)
-    window, inside, *maps = random_crop([arrays[0], inside, *arrays[1:]], [0, 0, *fills], crop, rng)
-    return normalise(window) * torch.from_numpy(inside), [torch.from_numpy(m.astype(np.int64)) for m in maps]
+    mirrored = rng.random() < 0.5
+    window, place = random_window(size, crop, rng)
+    if mirrored:
+        rows, columns = window
+        window = [rows, range(size[1] - columns.stop, size[1] - columns.start)]
+    step = -1 if mirrored else 1
+    out = torch.zeros(3, crop, crop)
+    out[:, place[0], place[1]] = normalise(_image_in_window(image, size, window)[:, ::step])
+    maps = []
+    for array, fill in zip(labels, fills, strict=True):
+        full = torch.full((crop, crop), fill)
+        full.numpy()[tuple(place)] = _labels_in_window(array, size, window)[:, ::step]
+        maps.append(full)
+    return out, maps

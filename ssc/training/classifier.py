@@ -10,14 +10,15 @@ from torch.nn import functional as F
 from ssc.archive import Archive
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
-from ssc.data.transforms import MEAN, STD, augment, read_image
+from ssc.data.transforms import MEAN, STD, augment, read_for_resize, scaled_size
 from ssc.device import autocast, select_device
+from ssc.distributed import is_main, processes, sum_gradients, synchronise_norms
 from ssc.losses import PerceptualLoss, alignment_loss
 from ssc.models.classifier import CAMClassifier
 from ssc.models.loss_networks import loss_network
 from ssc.models.reconstruction import ReconstructionNet, decoder_input
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
+from ssc.training.common import Checkpoint, History, seed_epoch, seed_everything, set_poly_lr
 from ssc.weights import load_backbone, load_whole, read_header, save_weights
 
 
@@ -53,7 +54,8 @@ def train_classifier(
         device, precision, memory, compile, workers: see the config.
 
     Raises:
-        InputError: weights that do not fit, unreadable photos, or a diverging training.
+        InputError: weights that do not fit, unreadable photos, a diverging training, or batch norms to be trained by
+            several processes on the CPU.
     """
     seed_everything(seed)
     device = select_device(device)
@@ -108,8 +110,10 @@ def train_classifier(
     )
     first = checkpoint.resume()
     model.train()
+    synchronise_norms(model)
     log.info("Classifier: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
     for epoch in range(first, epochs):
+        seed_epoch(seed, epoch)
         step = epoch * len(loader)
         for image, labels, regions in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
             image, labels = image.to(device, non_blocking=True), labels.to(device, non_blocking=True)
@@ -129,6 +133,7 @@ def train_classifier(
             for each in optimizers:
                 each.zero_grad(set_to_none=True)
             sum(losses.values()).backward()
+            sum_gradients(modules)
             for each in optimizers:
                 each.step()
             losses_over_time.add(step, losses)
@@ -138,9 +143,10 @@ def train_classifier(
     parts = {"classifier": (model, options)}
     if cdr["enabled"]:
         parts["reconstruction"] = (decoder, decoder_options)
-    losses_over_time.write(history)
-    save_weights(output, parts, classes=table.classes, seed=seed, settings=settings)
-    checkpoint.remove()
+    if is_main():
+        losses_over_time.write(history)
+        save_weights(output, parts, classes=table.classes, seed=seed, settings=settings)
+        checkpoint.remove()
 
 
 def classifier_losses(
@@ -156,6 +162,8 @@ def classifier_losses(
 ) -> dict[str, torch.Tensor]:
     """The terms of a step's loss, weighted, so that their sum is the loss (paper eq. 10).
 
+    Of several processes each gets its share of them.
+
     Args:
         model: the classifier.
         image: (B, 3, S, S), ImageNet-normalised.
@@ -167,10 +175,12 @@ def classifier_losses(
     """
     cdr, asm = settings["cdr"], settings["asm"]
     third, features = model.stages(image)
-    losses = {"classification": F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)}
+    # All processes have equally many images: a share of a mean over images is the own mean, divided.
+    classification = F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)
+    losses = {"classification": classification / processes()}
     if cdr["enabled"] and epoch >= cdr["start_epoch"]:
         source = decoder_input(third, features, source=cdr["source"], rectify=cdr["rectify"])
-        weight = cdr["alpha"] * ramp(epoch, cdr)
+        weight = cdr["alpha"] * ramp(epoch, cdr) / processes()
         losses["reconstruction"] = weight * reconstruction_loss(to_normalised(decoder(source)), image)
     if asm["enabled"] and epoch >= asm["start_epoch"]:
         losses["alignment"] = (asm["beta"] * ramp(epoch, asm)) * alignment_loss(
@@ -201,11 +211,11 @@ class Sampler:
         self.archive, self.num_classes, self.resize_long, self.crop = archive, num_classes, resize_long, crop
 
     def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        image = read_image(row.image)
-        regions = self.archive.labels(row.id) if self.archive else np.zeros(image.shape[:2], np.int32)
-        scale = rng.integers(self.resize_long[0], self.resize_long[1] + 1) / max(image.shape[:2])
+        long = rng.integers(self.resize_long[0], self.resize_long[1] + 1)
+        image, size = read_for_resize(row.image, lambda size: scaled_size(size, long / max(size)))
+        regions = self.archive.labels(row.id) if self.archive else np.zeros(size, np.int32)
         outside = int(regions.max()) + 1
-        tensor, (crop,) = augment(image, [regions], scale=scale, fills=[outside], crop=self.crop, rng=rng)
+        tensor, (crop,) = augment(image, [regions], size=size, fills=[outside], crop=self.crop, rng=rng)
         labels = torch.zeros(self.num_classes)
         labels[[label - 1 for label in row.labels]] = 1
         return tensor, labels, crop

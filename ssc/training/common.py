@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from ssc.distributed import global_sum, is_main, rank, wait_for_all
 from ssc.errors import InputError
 from ssc.files import atomic, write_json
 from ssc.progress import log
@@ -22,6 +23,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+
+
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Seed torch for an epoch, in each process differently: dropout goes on alike in a resumed training."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank())).generate_state(1)[0]))
 
 
 def set_poly_lr(optimizer: Optimizer, step: int, total: int, *, power: float = 0.9, floor: float = 0.0) -> None:
@@ -41,14 +47,15 @@ class History:
         self.points: list[dict[str, float]] = []
 
     def add(self, step: int, losses: dict[str, torch.Tensor]) -> None:
-        """Take the losses of a step, counted from 0.
+        """Take the losses of a step, counted from 0; those of several processes are added up.
 
         Raises:
             InputError: a loss of the stretch that the step ends is not finite.
         """
         self._step = step
-        for name, value in losses.items():
-            self._pending.setdefault(name, []).append(value.item())
+        values = global_sum(torch.stack([value.detach() for value in losses.values()]))
+        for name, value in zip(losses, values.tolist(), strict=True):
+            self._pending.setdefault(name, []).append(value)
         if (step + 1) % self._every == 0:
             self._close()
 
@@ -80,6 +87,8 @@ class History:
 
 class Checkpoint:
     """State of an unfinished training, beside its output; with it a killed job goes on from its last epoch.
+
+    It knows nothing of the number of processes; all of them restore what the main one has saved.
 
     Args:
         output: the weight file that the training is to write; the checkpoint is `<output>.checkpoint`.
@@ -113,31 +122,31 @@ class Checkpoint:
             log.warning("%s cannot be read (%s)", self.path, error)
             usable = False
         if not usable:
-            aside = self.path.with_suffix(".unused")
-            self.path.replace(aside)
-            log.warning("The checkpoint belongs to another run or is damaged: set aside as %s, starting afresh.", aside)
+            wait_for_all()  # until each has seen it
+            if is_main():
+                aside = self.path.with_suffix(".unused")
+                self.path.replace(aside)
+                log.warning(
+                    "The checkpoint belongs to another run or is damaged: set aside as %s, starting afresh.", aside
+                )
             return 0
         for module, saved in zip(self._modules, state["modules"], strict=True):
             module.load_state_dict(saved)
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["rng"])
-        if torch.cuda.is_initialized():
-            torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])
         self._history.load_state_dict(state["history"])
         log.info("Resumed after epoch %d.", state["epoch"])
         return state["epoch"]
 
     def save(self, epoch: int) -> None:
         """Save the state after `epoch` finished epochs."""
+        if not is_main():
+            return
         state = {
             "digest": self._digest,
             "epoch": epoch,
             "modules": [module.state_dict() for module in self._modules],
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-            "rng": torch.get_rng_state(),
-            # A training on the CPU must not start CUDA only to find its generators unused.
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
             "history": self._history.state_dict(),
         }
         with atomic(self.path) as temporary:

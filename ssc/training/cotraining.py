@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from ssc.conventions import IGNORE
+from ssc.distributed import processes
 from ssc.losses import erode
 from ssc.models.deeplab import DeepLabV2, mean_logits
 
@@ -27,7 +28,7 @@ def cotraining_losses(
     *,
     online: bool,
     settings: dict,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     precision: str = "fp32",
 ) -> dict[str, torch.Tensor]:
     """The terms of a step's loss, summed over both networks; their sum is the loss.
@@ -42,21 +43,22 @@ def cotraining_losses(
         labels, confident: pseudo-labels and confidence masks.
         online: the warm-up is over.
         settings: the `segmentation.cotraining` section of the config.
-        rng: source of the random choices.
+        rngs: source of the random choices, one for each image.
         precision: see the config.
 
     Returns:
-        `cross_entropy` of the confident pixels, and `mutual`, of the others with the other network's prediction.
+        `cross_entropy` of the confident pixels, and `mutual`, of the others with the other network's prediction; of
+        several processes, a share.
     """
     if online:
         source = online_labels(
             networks, image, labels, confident, threshold=settings["online_confidence"], precision=precision
         )
-        regions = draw_regions(mask_labels(*source), probability=settings["mix_probability"], rng=rng)
+        regions = draw_regions(mask_labels(*source), probability=settings["mix_probability"], rngs=rngs)
         edges = boundaries(regions, settings["boundary_size"])
     else:
         source = labels, confident
-        regions = draw_regions(labels, probability=settings["mix_probability"], rng=rng)
+        regions = draw_regions(labels, probability=settings["mix_probability"], rngs=rngs)
         edges = torch.zeros_like(regions)
     mixed = regions.flatten(1).any(dim=1)[:, None, None]
     image = paste(image, regions)
@@ -66,7 +68,7 @@ def cotraining_losses(
     logits = [mean_logits([network], image, size=image.shape[-2:], precision=precision) for network in networks]
     weights = 1 + settings["boundary_weight"] * edges
     terms = [network_losses(own, other, labels, confident, weights) for own, other in (logits, logits[::-1])]
-    cross_entropy, mutual = (sum(term) for term in zip(*terms, strict=True))
+    cross_entropy, mutual = (sum(term) / processes() for term in zip(*terms, strict=True))
     return {"cross_entropy": cross_entropy, "mutual": mutual}
 
 
@@ -119,22 +121,21 @@ def online_labels(
     return best.masked_fill(outside, IGNORE), (probability > threshold) | outside
 
 
-def draw_regions(labels: torch.Tensor, *, probability: float, rng: np.random.Generator) -> torch.Tensor:
+def draw_regions(labels: torch.Tensor, *, probability: float, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
     """Where each image takes its partner's pixels: half of the partner's classes, drawn with a probability per image.
 
     Args:
         labels: label maps (B, H, W); classes are those but background and 255.
         probability: of an image to be mixed.
-        rng: source of the random choices.
+        rngs: source of the random choices, one for each image, so that these do not depend on the rest of the batch.
 
     Returns:
         bool (B, H, W): pixels of the partner's drawn classes, half of its classes rounded up. Nothing where the coin
         falls the other way, the partner shows no class, or there is none (last image of an odd batch).
     """
     regions = torch.zeros_like(labels, dtype=torch.bool)
-    coins = rng.random(len(labels)) < probability
-    for own, other in enumerate(_partners(len(labels))):
-        if coins[own] and own != other:
+    for own, (other, rng) in enumerate(zip(_partners(len(labels)), rngs, strict=True)):
+        if rng.random() < probability and own != other:
             present = labels[other].unique().cpu().numpy()
             present = present[(present != 0) & (present != IGNORE)]
             drawn = rng.permutation(present)[: (len(present) + 1) // 2]

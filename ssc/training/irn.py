@@ -11,11 +11,12 @@ from ssc.archive import Archive
 from ssc.conventions import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
-from ssc.data.transforms import augment, read_image
+from ssc.data.transforms import augment, read_for_resize, scaled_size
 from ssc.device import autocast, select_device
+from ssc.distributed import global_sum, is_main, sum_gradients
 from ssc.models.irn import IRN
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
+from ssc.training.common import Checkpoint, History, seed_epoch, seed_everything, set_poly_lr
 from ssc.weights import save_weights
 
 
@@ -30,6 +31,7 @@ def train_irn(
     seed: int,
     device: str = "auto",
     precision: str = "auto",
+    compile: bool = False,
     workers: int = 0,
 ) -> None:
     """Train the edge and displacement heads and write the network's weights.
@@ -41,7 +43,7 @@ def train_irn(
         output: safetensors file with the part `irn`.
         history: JSON file of the losses over the training.
         settings: the `irn` section of the config.
-        seed, device, precision, workers: as in `train_classifier`.
+        seed, device, precision, compile, workers: as in `train_classifier`.
 
     Raises:
         InputError: weights that do not fit, unreadable photos, or a diverging training.
@@ -61,7 +63,10 @@ def train_irn(
         [{"params": edge, "lr": settings["lr"]}, {"params": displacement, "lr": settings["displacement_lr"]}],
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
+        fused=True,
     )
+    if compile:
+        model.compile()
     sample = Sampler(archive=Archive(*labels), scale=settings["scale"], crop=settings["crop"])
     loader = TrainingLoader(rows, sample, batch_size=settings["batch_size"], seed=seed, workers=workers)
     epochs, total = settings["epochs"], settings["epochs"] * len(loader)
@@ -77,6 +82,7 @@ def train_irn(
     first = checkpoint.resume()
     log.info("IRN: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
     for epoch in range(first, epochs):
+        seed_epoch(seed, epoch)
         step = epoch * len(loader)
         for image, target in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
             set_poly_lr(optimizer, step, total)
@@ -86,15 +92,17 @@ def train_irn(
             losses = irn_losses(edges.float(), displacements.float(), target, radius=settings["radius"])
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()
+            sum_gradients([model])
             optimizer.step()
             losses_over_time.add(step, losses)
             step += 1
         checkpoint.save(epoch + 1)
 
     model.displacement_mean.copy_(_mean_displacement(model, loader, device=device, precision=precision))
-    losses_over_time.write(history)
-    save_weights(output, {"irn": (model, options)}, seed=seed, settings=settings)
-    checkpoint.remove()
+    if is_main():
+        losses_over_time.write(history)
+        save_weights(output, {"irn": (model, options)}, seed=seed, settings=settings)
+        checkpoint.remove()
 
 
 class Sampler:
@@ -106,18 +114,19 @@ class Sampler:
     def __call__(self, row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         scale = rng.uniform(*self.scale)
         maps = [self.archive.labels(row.id)]
-        image, (labels,) = augment(read_image(row.image), maps, scale=scale, fills=[IGNORE], crop=self.crop, rng=rng)
+        image, size = read_for_resize(row.image, lambda size: scaled_size(size, scale))
+        image, (labels,) = augment(image, maps, size=size, fills=[IGNORE], crop=self.crop, rng=rng)
         return image, labels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]  # the pixels at the cells' centres
 
 
 @torch.no_grad()
 def _mean_displacement(model: IRN, loader: TrainingLoader, *, device: torch.device, precision: str) -> torch.Tensor:
     """Mean displacement (2,) over one pass through the training set, as in the IRN paper's inference."""
-    total, count = torch.zeros(2, device=device), 0
+    total, count = torch.zeros(2, device=device), torch.zeros((), device=device)
     # The heads hold no dropout and no batch norm: training mode only keeps the old mean from being subtracted.
     for image, _ in track(loader.epoch(0), "IRN, mean displacement", len(loader)):
         with autocast(device, precision):
             displacement = model(image.to(device, non_blocking=True))[1]
         total += displacement.float().mean(dim=(2, 3)).sum(dim=0)
         count += len(image)
-    return total / count
+    return global_sum(total) / global_sum(count)

@@ -11,13 +11,14 @@ from ssc.archive import Archive
 from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
-from ssc.data.transforms import augment, read_image
+from ssc.data.transforms import augment, read_for_resize, scaled_size
 from ssc.device import select_device
+from ssc.distributed import global_sum, is_main, processes, rank, sum_gradients, synchronise_norms
 from ssc.errors import InputError
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.deeplab import DeepLabV2, mean_logits
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, seed_everything, set_poly_lr
+from ssc.training.common import Checkpoint, History, seed_epoch, seed_everything, set_poly_lr
 from ssc.training.cotraining import cotraining_losses, mask_labels
 from ssc.weights import save_weights
 
@@ -34,6 +35,7 @@ def train_segmentation(
     seed: int,
     device: str = "auto",
     precision: str = "auto",
+    compile: bool = False,
     workers: int = 0,
 ) -> None:
     """Train the segmentation network, or with co-training the two networks, and write the weights.
@@ -47,11 +49,11 @@ def train_segmentation(
         output: safetensors file with the part `segmentation` and, with co-training, `segmentation_2`.
         history: JSON file of the losses over the training.
         settings: the `segmentation` section of the config.
-        seed, device, precision, workers: as in `train_classifier`.
+        seed, device, precision, compile, workers: as in `train_classifier`.
 
     Raises:
-        InputError: co-training without confidence masks, weights that do not fit, unreadable photos, or a diverging
-            training.
+        InputError: co-training without confidence masks, weights that do not fit, unreadable photos, a diverging
+            training, or batch norms to be trained by several processes on the CPU.
     """
     cotrained = settings["training"] == "cotraining"
     if cotrained and not confidence:
@@ -76,6 +78,7 @@ def train_segmentation(
         ],
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
+        fused=True,
     )
     sample = Sampler(
         labels=Archive(*pseudo_labels),
@@ -99,8 +102,14 @@ def train_segmentation(
         network.train()
         if settings["freeze_norm"]:
             freeze_batch_norm(network)
+        synchronise_norms(network)
+        if compile:
+            network.compile()
+    # Numbers of this process's images in the whole batch.
+    numbers = range(rank(), loader.batch_size, processes())
     log.info("Segmentation: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
     for epoch in range(first, epochs):
+        seed_epoch(seed, epoch)
         step = epoch * len(loader)
         for batch in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
             image, labels, confident = (tensor.to(device, non_blocking=True) for tensor in batch)
@@ -114,7 +123,7 @@ def train_segmentation(
                     online=epoch >= settings["cotraining"]["warm_up"],
                     settings=settings["cotraining"],
                     # Four numbers: the loader's streams have two and three.
-                    rng=np.random.default_rng((seed, 0, 0, step + 1)),
+                    rngs=[np.random.default_rng((seed, 0, step, number + 1)) for number in numbers],
                     precision=precision,
                 )
             else:
@@ -122,21 +131,26 @@ def train_segmentation(
                 losses = {"cross_entropy": masked_cross_entropy(logits, mask_labels(labels, confident))}
             optimizer.zero_grad(set_to_none=True)
             sum(losses.values()).backward()
+            sum_gradients(networks)
             optimizer.step()
             losses_over_time.add(step, losses)
             step += 1
         checkpoint.save(epoch + 1)
 
-    losses_over_time.write(history)
-    trained = {part: (network, options) for part, network in zip(parts, networks, strict=True)}
-    save_weights(output, trained, classes=table.classes, seed=seed, settings=settings)
-    checkpoint.remove()
+    if is_main():
+        losses_over_time.write(history)
+        trained = {part: (network, options) for part, network in zip(parts, networks, strict=True)}
+        save_weights(output, trained, classes=table.classes, seed=seed, settings=settings)
+        checkpoint.remove()
 
 
 def masked_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of logits (B, K, H, W) over pixels whose target (B, H, W) is not 255; 0 where all are."""
+    """Mean cross entropy of logits (B, K, H, W) over pixels whose target (B, H, W) is not 255; 0 where all are.
+
+    Of several processes, a share: they count their pixels together.
+    """
     loss = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
-    return loss / (target != IGNORE).sum().clamp(min=1)
+    return loss / global_sum((target != IGNORE).sum()).clamp(min=1)
 
 
 class Sampler:
@@ -153,7 +167,8 @@ class Sampler:
         labels = self.labels.labels(row.id)
         confidence = self.confidence.labels(row.id) if self.confidence else np.ones_like(labels)
         scale = self.scales[rng.integers(len(self.scales))]
+        image, size = read_for_resize(row.image, lambda size: scaled_size(size, scale))
         image, (labels, confidence) = augment(
-            read_image(row.image), [labels, confidence], scale=scale, fills=[IGNORE, 1], crop=self.crop, rng=rng
+            image, [labels, confidence], size=size, fills=[IGNORE, 1], crop=self.crop, rng=rng
         )
         return image, labels, confidence == 1

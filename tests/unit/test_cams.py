@@ -7,7 +7,7 @@ from ssc import archive
 from ssc.archive import Archive
 from ssc.cams import average_over_superpixels, extract_cams, multi_scale_cams, read_cams, resize_maps, upsample
 from ssc.data.index import read_index
-from ssc.data.transforms import read_image
+from ssc.data.transforms import read_image, scaled_view
 from ssc.files import read_json
 from ssc.models.classifier import CAMClassifier
 from ssc.ranking import read_scores
@@ -44,6 +44,10 @@ def bilinear(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return out
 
 
+def cams_of(model: CAMClassifier, image: np.ndarray, scales: list[float]) -> torch.Tensor:
+    return multi_scale_cams(model, [scaled_view(image, scale)[None] for scale in scales], image.shape[:2])[0]
+
+
 def cams_by_views(model: CAMClassifier, image: np.ndarray, scales: list[float]) -> np.ndarray:
     """Multi-scale CAMs from one forward pass per scale and mirror image."""
     height, width = image.shape[:2]
@@ -65,7 +69,7 @@ def cams_by_views(model: CAMClassifier, image: np.ndarray, scales: list[float]) 
 @pytest.mark.parametrize(("size", "scales"), [((32, 48), [1.0, 0.5, 1.5, 2.0]), ((29, 35), [0.75, 1.0])])
 def test_cams_sum_over_scales_and_mirror_images(model, size, scales):
     image = photo(*size)
-    cams = multi_scale_cams(model, image, scales)
+    cams = cams_of(model, image, scales)
     assert cams.shape == (CLASSES, -(-size[0] // 4), -(-size[1] // 4)) and cams.dtype == torch.float32
     expected = cams_by_views(model, image, scales)
     assert 0 < (expected > 0).mean() < 1  # both sides of the ReLU are seen
@@ -75,8 +79,8 @@ def test_cams_sum_over_scales_and_mirror_images(model, size, scales):
 @pytest.mark.parametrize("scales", [[1.0], [1.0, 0.5, 1.5, 2.0]])
 def test_the_mirrored_photo_has_the_mirrored_cams(model, scales):
     image = photo(32, 48)
-    cams = multi_scale_cams(model, image, scales)
-    mirrored = multi_scale_cams(model, np.ascontiguousarray(image[:, ::-1]), scales)
+    cams = cams_of(model, image, scales)
+    mirrored = cams_of(model, np.ascontiguousarray(image[:, ::-1]), scales)
     assert (cams - cams.flip(-1)).abs().max() > 0.1 * cams.max()
     np.testing.assert_allclose(mirrored.flip(-1), cams, atol=1e-4 * float(cams.max()))
 
@@ -124,7 +128,7 @@ def test_extracted_cams_are_normalised_maps_of_the_classes_present(model, tiny_s
         assert stored["classes"].dtype == np.int16 and stored["cams"].dtype == np.float16
         assert stored["classes"].tolist() == list(row.labels)
         image = read_image(row.image)
-        raw = multi_scale_cams(model, image, settings["scales"]).numpy()
+        raw = cams_of(model, image, settings["scales"]).numpy()
         assert stored["cams"].shape == (len(row.labels), *raw.shape[1:])
         for label, cam in zip(row.labels, stored["cams"], strict=True):
             peak = raw[label - 1].max()

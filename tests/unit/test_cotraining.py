@@ -30,8 +30,9 @@ SETTINGS = {
 }
 
 
-def draw(seed=0):
-    return np.random.default_rng(seed)
+def draws(count, seed=0):
+    """A generator for each image of a batch."""
+    return [np.random.default_rng((seed, number)) for number in range(count)]
 
 
 def batch(count, size=32, seed=0):
@@ -69,7 +70,7 @@ def test_half_of_the_partners_classes_are_drawn(present):
     half = -(-len(present) // 2)
     seen = set()
     for seed in range(100):
-        regions = draw_regions(labels, probability=1.0, rng=draw(seed))
+        regions = draw_regions(labels, probability=1.0, rngs=draws(2, seed))
         assert regions.shape == labels.shape and regions.dtype == torch.bool
         drawn = frozenset(labels[1][regions[0]].tolist())
         assert torch.equal(regions[0], torch.isin(labels[1], torch.tensor(sorted(drawn), dtype=torch.int64)))
@@ -81,7 +82,10 @@ def test_half_of_the_partners_classes_are_drawn(present):
 def test_each_image_is_mixed_with_the_given_probability():
     labels = torch.ones(64, 2, 2, dtype=torch.int64)
     counts = np.array(
-        [draw_regions(labels, probability=0.3, rng=draw(seed)).all(dim=2).all(dim=1).tolist() for seed in range(50)]
+        [
+            draw_regions(labels, probability=0.3, rngs=draws(64, seed)).all(dim=2).all(dim=1).tolist()
+            for seed in range(50)
+        ]
     )
     assert abs(counts.mean() - 0.3) < 0.03
     # both directions of a pair are drawn apart
@@ -91,13 +95,25 @@ def test_each_image_is_mixed_with_the_given_probability():
         (True, False),
         (True, True),
     }
-    assert not draw_regions(labels, probability=0.0, rng=draw()).any()
+    assert not draw_regions(labels, probability=0.0, rngs=draws(64)).any()
 
 
 def test_regions_depend_on_the_generators_seed_alone():
     labels = batch(8)[1]
-    first, again, other = (draw_regions(labels, probability=0.5, rng=draw(seed)) for seed in (3, 3, 4))
+    first, again, other = (draw_regions(labels, probability=0.5, rngs=draws(8, seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_regions_do_not_depend_on_the_number_of_processes(parts):
+    """Part r of a batch has the images r, r + parts, ...; partners meet in it."""
+    count = 4 * parts
+    labels = batch(count)[1]
+    whole = draw_regions(labels, probability=0.5, rngs=draws(count))
+    assert 0 < whole.flatten(1).any(dim=1).sum() < count
+    for part in range(parts):
+        own = draw_regions(labels[part::parts], probability=0.5, rngs=draws(count)[part::parts])
+        assert torch.equal(own, whole[part::parts])
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
@@ -116,9 +132,9 @@ def test_pasted_pixels_come_from_the_partner(count):
 
 
 def test_the_last_image_of_an_odd_batch_is_not_mixed():
-    regions = draw_regions(batch(5)[1], probability=1.0, rng=draw())
+    regions = draw_regions(batch(5)[1], probability=1.0, rngs=draws(5))
     assert regions[:4].flatten(1).any(dim=1).all() and not regions[4].any()
-    assert not draw_regions(batch(1)[1], probability=1.0, rng=draw()).any()
+    assert not draw_regions(batch(1)[1], probability=1.0, rngs=draws(1)).any()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -175,8 +191,8 @@ def full_logits(network, image):
     return torch.nn.functional.interpolate(network(image), size=image.shape[-2:], mode="bilinear").double().numpy()
 
 
-def slow_step(networks, image, labels, confident, *, online, settings, rng):
-    """The losses of a step, image by image; uses the regions that the generator gives."""
+def slow_step(networks, image, labels, confident, *, online, settings, rngs):
+    """The losses of a step, image by image; uses the regions that the generators give."""
     networks = copy.deepcopy(networks)  # the passes below move running statistics
     count = len(image)
     half = count // 2
@@ -194,7 +210,7 @@ def slow_step(networks, image, labels, confident, *, online, settings, rng):
             source[b, y, x] = 255 if outside else int(scores.argmax())
             source_confident[b, y, x] = bool(outside or scores.max() > settings["online_confidence"])
             drawable[b, y, x] = source[b, y, x] if source_confident[b, y, x] else 255
-    regions = draw_regions(drawable, probability=settings["mix_probability"], rng=rng)
+    regions = draw_regions(drawable, probability=settings["mix_probability"], rngs=rngs)
     mixed_image, mixed_labels, mixed_confident = image.clone(), labels.clone(), confident.clone()
     edges = np.zeros((count, 32, 32), bool)
     for own in range(2 * half):
@@ -219,17 +235,17 @@ def slow_step(networks, image, labels, confident, *, online, settings, rng):
 def test_losses_of_a_step(networks, online, count, probability):
     data = batch(count)
     settings = {**SETTINGS, "mix_probability": probability, "boundary_weight": 0.7}
-    expected, regions, edges = slow_step(networks, *data, online=online, settings=settings, rng=draw(5))
+    expected, regions, edges = slow_step(networks, *data, online=online, settings=settings, rngs=draws(count, 5))
     mixed = regions.flatten(1).any(dim=1).tolist()
     assert any(mixed) and not all(mixed)
     assert edges.any() == online
-    found = cotraining_losses(networks, *data, online=online, settings=settings, rng=draw(5))
+    found = cotraining_losses(networks, *data, online=online, settings=settings, rngs=draws(count, 5))
     assert list(found) == ["cross_entropy", "mutual"]
     assert [loss.item() for loss in found.values()] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_losses_have_gradients_for_both_networks(networks):
-    losses = cotraining_losses(networks, *batch(4), online=True, settings=SETTINGS, rng=draw())
+    losses = cotraining_losses(networks, *batch(4), online=True, settings=SETTINGS, rngs=draws(4))
     losses["mutual"].backward()
     assert all(network.aspp[0].weight.grad.abs().sum() > 0 for network in networks)
 

@@ -68,6 +68,15 @@ def test_a_bar_on_a_terminal_beside_the_lines_of_the_log(monkeypatch, caplog):
     assert len(caplog.messages) == 3
 
 
+def test_no_bar_where_nothing_is_logged(monkeypatch):
+    """Of several training processes on one terminal only the first shows its bar."""
+    terminal = Terminal(True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(log, "disabled", True)
+    assert list(track("abc", "work")) == ["a", "b", "c"]
+    assert terminal.text == ""
+
+
 def test_no_bar_in_a_file(monkeypatch):
     file = Terminal(False)
     monkeypatch.setattr(sys, "stderr", file)
@@ -92,6 +101,16 @@ def test_the_log_goes_to_the_file_for_the_block_only(tmp_path):
     with logged(path):
         log.info("again")
     assert "within" not in path.read_text()
+
+
+def test_others_may_append_to_the_log(tmp_path):
+    path = tmp_path / "rule.log"
+    with logged(path):
+        log.info("first")
+        with path.open("a") as handle:
+            handle.write("another process\n")
+        log.info("last")
+    assert re.fullmatch(r"\S+ first\nanother process\n\S+ last\n", path.read_text())
 
 
 def test_bad_input_ends_with_its_sentence_and_status_1(tmp_path):

@@ -101,20 +101,26 @@ def settings_of(kind, **changes):
     return complete(merged(SMALL, {kind: changes}), SCHEMA)[kind]
 
 
-def train(kind, data, output, *, seed=0, workers=0, initial=None, **changes):
-    """Run one training; the bytes of its weights and the points of its history."""
+def training(kind, data, output, *, seed=0, workers=0, initial=None, **changes):
+    """Function and arguments of one training."""
     inputs = {
         "classifier": {"superpixels": data.superpixels, "loss_weights": None},
         "irn": {"labels": data.labels},
         "segmentation": {"pseudo_labels": data.labels, "confidence": data.confidence},
     }[section_of(kind)]
     function = {"classifier": train_classifier, "irn": train_irn, "segmentation": train_segmentation}[section_of(kind)]
-    history = output.with_suffix(".json")
-    function(
-        index=data.index, output=output, history=history, settings=settings_of(kind, **changes), seed=seed,
-        device="cpu", workers=workers, initial=initial, **inputs,
-    )  # fmt: skip
-    return output.read_bytes(), json.loads(history.read_text())["points"]
+    return function, {
+        "index": data.index, "output": output, "history": output.with_suffix(".json"),
+        "settings": settings_of(kind, **changes), "seed": seed, "device": "cpu", "workers": workers, "initial": initial,
+        **inputs,
+    }  # fmt: skip
+
+
+def train(kind, data, output, **changes):
+    """Run one training; the bytes of its weights and the points of its history."""
+    function, arguments = training(kind, data, output, **changes)
+    function(**arguments)
+    return output.read_bytes(), json.loads(output.with_suffix(".json").read_text())["points"]
 
 
 @pytest.fixture(scope="module")
@@ -360,6 +366,18 @@ def test_segmentation_freezes_batch_norms_if_asked(data, tmp_path, freeze):
     assert torch.equal(model.backbone.bn1.running_mean, torch.zeros(16)) == freeze
 
 
+@pytest.mark.parametrize(
+    ("kind", "networks"), [("irn", ["IRN"]), ("segmentation", ["DeepLabV2"]), ("cotraining", ["DeepLabV2"] * 2)]
+)
+def test_networks_are_compiled_if_asked(data, tmp_path, monkeypatch, kind, networks):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
+    function, arguments = training(kind, data, tmp_path / "x.safetensors", epochs=1)
+    for asked in (False, True):
+        function(**arguments, compile=asked)
+        assert compiled == (networks if asked else [])
+
+
 # Where the classifier starts from
 
 
@@ -448,7 +466,7 @@ def test_irn_samples_have_labels_at_stride_four(data):
     rng = draw()
     rng.uniform()
     maps = [labels.labels(row.id)]
-    same, (full,) = augment(read_image(row.image), maps, scale=1.0, fills=[255], crop=64, rng=rng)
+    same, (full,) = augment(read_image(row.image), maps, size=maps[0].shape, fills=[255], crop=64, rng=rng)
     assert torch.equal(image, same)
     np.testing.assert_array_equal(target, resize_labels(full.numpy(), (16, 16)))
     assert not torch.equal(target, full[::4, ::4])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from ssc.device import autocast, select_device
 from ssc.errors import InputError
 from ssc.files import read_json
+from ssc.training import common
 from ssc.training.common import Checkpoint, History, set_poly_lr
 
 
@@ -71,6 +73,7 @@ def noisy_training(path, epochs, *, identity):
     )
     first = checkpoint.resume()
     for epoch in range(first, epochs):
+        common.seed_epoch(3, epoch)
         for step in range(3 * epoch, 3 * epoch + 3):
             set_poly_lr(optimizer, step, 100)
             optimizer.zero_grad()
@@ -91,31 +94,14 @@ def test_a_checkpoint_restores_dropout_and_adam(tmp_path):
     assert noisy_training(tmp_path / "parts", 4, identity={"lr": [0.2, None]})[0] == 0
 
 
-def test_a_checkpoint_restores_the_generators_of_cuda(tmp_path, monkeypatch):
-    """CUDA is played here: two devices, each with one number as the state of its generator."""
-    states = [torch.tensor([1], dtype=torch.uint8), torch.tensor([2], dtype=torch.uint8)]
-
-    def restore(saved):
-        for device, state in enumerate(saved):
-            states[device].copy_(state)
-
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [state.clone() for state in states])
-    monkeypatch.setattr(torch.cuda, "set_rng_state_all", restore)
-    checkpoint = Checkpoint(tmp_path / "x", identity={}, inputs=[], modules=[], optimizers=[], history=History(1))
-    for count in (2, 1):  # the job may go on where there are fewer devices
-        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
-        states[0][0], states[1][0] = 1, 2
-        checkpoint.save(1)
-        states[0][0], states[1][0] = 8, 9
-        assert checkpoint.resume() == 1
-        assert [state.item() for state in states] == [1, 2 if count == 2 else 9]
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
-    assert checkpoint.resume() == 1  # on the CPU the generators of CUDA do not matter
-    states[0][0] = 7
-    checkpoint.save(2)
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    assert checkpoint.resume() == 2 and states[0].item() == 7
+def test_dropout_differs_between_epochs_seeds_and_processes(monkeypatch):
+    drawn = set()
+    for seed, epoch, rank in product(range(2), range(3), range(3)):
+        monkeypatch.setattr(common, "rank", lambda rank=rank: rank)
+        for _ in range(2):
+            common.seed_epoch(seed, epoch)
+            drawn.add(torch.rand(()).item())
+    assert len(drawn) == 2 * 3 * 3
 
 
 def test_devices(monkeypatch):

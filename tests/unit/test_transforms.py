@@ -11,11 +11,13 @@ from PIL import Image
 from ssc.data.transforms import (
     augment,
     normalise,
-    random_crop,
+    random_window,
+    read_for_resize,
     read_image,
     resize_image,
     resize_labels,
     scaled_size,
+    scaled_view,
 )
 from ssc.errors import InputError
 
@@ -145,6 +147,74 @@ def test_an_absent_photo_is_named(tmp_path):
         read_image(tmp_path / "absent.jpg")
 
 
+# Reading at a reduced size
+
+
+def smooth_picture(height: int, width: int) -> np.ndarray:
+    coarse = Image.fromarray(picture(4, 5))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    ("target", "decoded"),
+    [
+        ((80, 120), (80, 120)),
+        ((160, 240), (80, 120)),
+        ((41, 60), (80, 120)),  # half of the height would be too little
+        ((40, 61), (80, 120)),
+        ((40, 60), (40, 60)),
+        ((21, 30), (40, 60)),
+        ((20, 30), (20, 30)),
+        ((10, 15), (10, 15)),
+        ((1, 1), (10, 15)),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+def test_a_jpeg_is_decoded_no_smaller_than_wanted(tmp_path, target, decoded, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = smooth_picture(80, 120) if orientation < 5 else smooth_picture(120, 80)
+    Image.fromarray(stored).save(tmp_path / "p.jpg", exif=exif, quality=95)
+    seen = []
+    image, size = read_for_resize(tmp_path / "p.jpg", lambda size: seen.append(size) or target)
+    assert seen == [(80, 120)] and size == target
+    assert image.shape == (*decoded, 3) and image.dtype == np.uint8
+    # What it shows stays in its place: as the whole photo, averaged.
+    whole = read_image(tmp_path / "p.jpg").astype(float)
+    step = 80 // decoded[0]
+    blocks = whole.reshape(decoded[0], step, decoded[1], step, 3).mean(axis=(1, 3))
+    assert abs(image - blocks).mean() < 2 < abs(image[:, ::-1] - blocks).mean()
+    if decoded == (80, 120):
+        np.testing.assert_array_equal(image, whole)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_grey_and_cmyk_jpegs_are_reduced_too(tmp_path, mode):
+    Image.fromarray(smooth_picture(80, 120)).convert(mode).save(tmp_path / "p.jpg", quality=95)
+    image, _ = read_for_resize(tmp_path / "p.jpg", lambda size: (40, 60))
+    blocks = read_image(tmp_path / "p.jpg").reshape(40, 2, 60, 2, 3).mean(axis=(1, 3))
+    assert image.shape == (40, 60, 3) and abs(image - blocks).mean() < 2
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("png", "RGB"), ("png", "P"), ("tiff", "RGB"), ("webp", "RGB")])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_other_photos_are_decoded_whole(tmp_path, kind, mode, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(smooth_picture(80, 120)).convert(mode).save(tmp_path / "p.img", kind, exif=exif)
+    seen = []
+    image, size = read_for_resize(tmp_path / "p.img", lambda size: seen.append(size) or (8, 9))
+    assert seen == [image.shape[:2]] and size == (8, 9)
+    assert seen[0] == ((80, 120) if orientation == 1 else (120, 80))
+    np.testing.assert_array_equal(image, read_image(tmp_path / "p.img"))
+
+
+def test_one_pixel_is_enough(tmp_path):
+    Image.fromarray(picture(1, 1)).save(tmp_path / "p.jpg")
+    image, size = read_for_resize(tmp_path / "p.jpg", lambda size: scaled_size(size, 0.1))
+    assert image.shape == (1, 1, 3) and size == (1, 1)
+
+
 # Geometry
 
 
@@ -155,6 +225,10 @@ def test_normalise_is_the_imagenet_normalisation():
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(tensor.numpy(), ((image / 255 - mean) / std).transpose(2, 0, 1), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(denormalise(tensor), image)
+
+
+def test_a_view_is_the_normalised_photo_at_its_scale():
+    assert torch.equal(scaled_view(picture(), 1.6), normalise(resize_image(picture(), (8, 11))))
 
 
 @settings(max_examples=60, deadline=None)
@@ -188,36 +262,96 @@ def test_scaled_sizes(size, scale, expected):
 
 
 @settings(max_examples=80, deadline=None)
-@given(height=sides, width=sides, size=sides, seed=st.integers(0, 10**6))
-def test_a_crop_is_one_window_of_all_arrays(height, width, size, seed):
-    numbers = 1 + np.arange(height * width).reshape(height, width)
-    image = np.dstack([numbers, 2 * numbers, 3 * numbers]).astype(np.uint16)
-    colours, labels = random_crop([image, numbers], [0, 255000], size, np.random.default_rng(seed))
-    assert colours.shape == (size, size, 3) and colours.dtype == np.uint16
-    assert labels.shape == (size, size) and labels.dtype == numbers.dtype
-    inside = labels != 255000
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    # as much of the map as fits, in one piece
-    assert (len(rows), len(columns)) == (min(height, size), min(width, size))
-    top, left = divmod(labels[rows[0], columns[0]] - 1, width)
-    piece = numbers[top : top + len(rows), left : left + len(columns)]
-    np.testing.assert_array_equal(labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], piece)
-    assert inside.sum() == piece.size
-    for channel in range(3):
-        np.testing.assert_array_equal(colours[..., channel], np.where(inside, (channel + 1) * labels, 0))
+@given(height=sides, width=sides, crop=sides, seed=st.integers(0, 10**6))
+def test_a_window_holds_as_much_as_fits_in_one_piece(height, width, crop, seed):
+    window, place = random_window((height, width), crop, np.random.default_rng(seed))
+    for part, where, side in zip(window, place, (height, width), strict=True):
+        assert part.step == 1 and len(part) == where.stop - where.start == min(side, crop)
+        assert part.start >= 0 and part.stop <= side and where.start >= 0 and where.stop <= crop
+        assert side <= crop or (where.start, where.stop) == (0, crop)
+        assert side > crop or (part.start, part.stop) == (0, side)
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(6, 5, 3), (2, 3, 5), (3, 7, 4)])
 def test_every_window_comes_up_equally_often(height, width, size):
-    numbers = 1 + np.arange(height * width).reshape(height, width)
     rng = np.random.default_rng(0)
     windows = {}
     for _ in range(3000):
-        (crop,) = random_crop([numbers], [0], size, rng)
-        windows[crop.tobytes()] = windows.get(crop.tobytes(), 0) + 1
+        key = str(random_window((height, width), size, rng))
+        windows[key] = windows.get(key, 0) + 1
     expected = (abs(size - height) + 1) * (abs(size - width) + 1)
     assert len(windows) == expected
     assert min(windows.values()) > 0.6 * 3000 / expected
+
+
+def by_rows_first(image, size):
+    """Bicubic resize in Pillow's usual order, rounded after either pass."""
+    return resize_image(resize_image(image, (image.shape[0], size[1])), size)
+
+
+def resize_then_crop(image, labels, *, resize, size, fills, crop, rng):
+    """`augment` step by step on whole pictures."""
+    arrays = [resize(image, size), np.ones(size, bool), *(resize_labels(array, size) for array in labels)]
+    if rng.random() < 0.5:
+        arrays = [array[:, ::-1] for array in arrays]
+    offsets = [int(rng.integers(0, abs(crop - side) + 1)) for side in size]
+    before = [offset if side < crop else 0 for offset, side in zip(offsets, size, strict=True)]
+    margins = [(first, max(0, crop - side - first)) for first, side in zip(before, size, strict=True)]
+    top, left = (offset if side >= crop else 0 for offset, side in zip(offsets, size, strict=True))
+    crops = []
+    for array, fill in zip(arrays, [0, 0, *fills], strict=True):
+        padded = np.pad(array, [*margins, *[(0, 0)] * (array.ndim - 2)], constant_values=fill)
+        crops.append(padded[top : top + crop, left : left + crop])
+    return normalise(crops[0]) * torch.from_numpy(crops[1]), [torch.from_numpy(each.astype(int)) for each in crops[2:]]
+
+
+long_sides = st.integers(1, 40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    old=st.tuples(long_sides, long_sides),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    crop=st.integers(1, 60),
+    seed=st.integers(0, 10**6),
+)
+def test_only_the_window_is_computed_with_the_same_result(old, size, crop, seed):
+    labels = np.random.default_rng(seed).integers(0, 300, old)
+    options = {"size": size, "fills": [999], "crop": crop}
+    arguments = picture(*old, seed=seed), [labels.astype(np.int32)]
+    image, (cut,) = augment(*arguments, **options, rng=np.random.default_rng(seed))
+    slow = {"resize": by_rows_first, "rng": np.random.default_rng(seed)}
+    expected, (expected_cut,) = resize_then_crop(*arguments, **options, **slow)
+    assert torch.equal(image, expected)
+    assert cut.dtype == torch.int64 and torch.equal(cut, expected_cut)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    old=st.sampled_from([(60, 80), (80, 60), (61, 97), (50, 50)]),
+    scale=st.one_of(st.sampled_from([0.5, 0.75, 1.0, 1.5, 1.75, 2.0]), st.floats(0.3, 2.2)),
+    crop=st.integers(20, 100),
+    seed=st.integers(0, 10**6),
+)
+def test_a_photo_that_keeps_its_proportions_is_resized_as_by_pillow(old, scale, crop, seed):
+    options = {"size": scaled_size(old, scale), "fills": [], "crop": crop}
+    image, _ = augment(picture(*old, seed=seed), [], **options, rng=np.random.default_rng(seed))
+    slow = {"resize": resize_image, "rng": np.random.default_rng(seed)}
+    assert torch.equal(image, resize_then_crop(picture(*old, seed=seed), [], **options, **slow)[0])
+
+
+def test_labels_and_a_reduced_photo_get_the_same_geometry():
+    reduced = PHOTO[1::2, 1::2]
+    options = {"size": (18, 48), "fills": [255], "crop": 16}
+    seen = False
+    for seed in range(6):
+        image, (labels,) = augment(reduced, [STRIPES], **options, rng=np.random.default_rng(seed))
+        _, (same,) = augment(PHOTO, [STRIPES], **options, rng=np.random.default_rng(seed))
+        assert torch.equal(labels, same)
+        bright = torch.from_numpy(denormalise(image)[..., 0] > 125)
+        assert ((labels == 1) == bright)[labels < 255].float().mean() > 0.9
+        seen |= bright.any()
+    assert seen
 
 
 # Stripes without mirror symmetry; the photo shows class 1 bright.
@@ -231,7 +365,12 @@ def test_labels_stay_on_their_pixels(scale, crop):
     seen = set()
     for seed in range(8):
         image, (labels, other) = augment(
-            PHOTO, [STRIPES, 7 - STRIPES], scale=scale, fills=[255, 9], crop=crop, rng=np.random.default_rng(seed)
+            PHOTO,
+            [STRIPES, 7 - STRIPES],
+            size=(int(24 * scale), int(64 * scale)),
+            fills=[255, 9],
+            crop=crop,
+            rng=np.random.default_rng(seed),
         )
         assert image.shape == (3, crop, crop) and image.dtype == torch.float32
         assert labels.shape == other.shape == (crop, crop) and labels.dtype == other.dtype == torch.int64
@@ -248,7 +387,7 @@ def test_labels_stay_on_their_pixels(scale, crop):
 def test_augment_depends_on_its_generator_alone():
     def run(seed: int) -> tuple[bytes, bytes]:
         rng = np.random.default_rng(seed)
-        image, (labels,) = augment(PHOTO, [STRIPES], scale=1.0, fills=[255], crop=32, rng=rng)
+        image, (labels,) = augment(PHOTO, [STRIPES], size=STRIPES.shape, fills=[255], crop=32, rng=rng)
         return image.numpy().tobytes(), labels.numpy().tobytes()
 
     assert [run(seed) for seed in range(6)] == [run(seed) for seed in range(6)]
@@ -260,7 +399,7 @@ def test_half_of_the_samples_are_mirrored():
     rng = np.random.default_rng(0)
     mirrored = 0
     for _ in range(1000):
-        _, (out,) = augment(picture(4, 4), [labels], scale=1.0, fills=[255], crop=4, rng=rng)
+        _, (out,) = augment(picture(4, 4), [labels], size=(4, 4), fills=[255], crop=4, rng=rng)
         assert out[0].tolist() in ([0, 1, 2, 3], [3, 2, 1, 0])
         mirrored += int(out[0, 0] == 3)
     assert 450 < mirrored < 550
@@ -268,7 +407,7 @@ def test_half_of_the_samples_are_mirrored():
 
 def test_without_resizing_or_cropping_every_pixel_survives():
     image, (labels,) = augment(
-        picture(6, 6), [np.arange(36).reshape(6, 6)], scale=1.0, fills=[255], crop=6, rng=np.random.default_rng(1)
+        picture(6, 6), [np.arange(36).reshape(6, 6)], size=(6, 6), fills=[255], crop=6, rng=np.random.default_rng(1)
     )
     colours = picture(6, 6).reshape(36, 3)
     np.testing.assert_array_equal(denormalise(image), colours[labels.numpy()])

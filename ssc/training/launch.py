@@ -1,0 +1,147 @@
+"""Start a training: in this process, or as several processes that share every batch, by torchrun's launcher.
+
+A training process is `python -m ssc.training.launch <folder>/job.json`; that folder also takes the reason for which it
+fails.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ssc.data.index import read_index
+from ssc.device import select_device
+from ssc.distributed import is_main
+from ssc.errors import InputError
+from ssc.files import read_json, write_json
+from ssc.progress import log, log_file
+
+
+def launch(train: Callable[..., None], *, processes: int, log_path: str | Path, **arguments) -> None:
+    """Run `train(**arguments)` in as many processes as asked for; the result does not depend on their number.
+
+    Args:
+        train: function of a module, such as `train_classifier`.
+        processes: with 1, `train` is called. With more, each has a GPU of its own, or its part of this process's
+            threads on the CPU; `workers` are divided among them.
+        log_path: file to which the first process appends its log.
+        arguments: of `train`, as JSON has them (paths become text); `index`, `settings` and `device` are looked at.
+
+    Raises:
+        InputError: too few GPUs, a batch that cannot be divided, or the input that a process refuses.
+        RuntimeError: a process failed otherwise; the text holds its traceback.
+    """
+    if processes == 1:
+        train(**arguments)
+        return
+    _check_device(arguments["device"], processes)
+    device = select_device(arguments["device"])
+    _check_batch(arguments["index"], arguments["settings"], processes)
+    arguments["workers"] = -(-arguments["workers"] // processes)
+    log.info("%d training processes on %s.", processes, device)
+    with TemporaryDirectory(prefix="ssc-training-") as folder:
+        job = {
+            "module": train.__module__,
+            "function": train.__name__,
+            "arguments": arguments,
+            "launcher": os.getpid(),
+            "threads": max(1, torch.get_num_threads() // processes),
+            "backend": "nccl" if device.type == "cuda" else "gloo",
+            "log": str(log_path),
+        }
+        path, failure = Path(folder) / "job.json", Path(folder) / "failure.json"
+        path.write_text(json.dumps(job, default=str), encoding="utf-8")
+        # As `torchrun --standalone` does, but for its own account of a failure: ours is shorter.
+        logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "ssc.training.launch", str(path))
+        except ChildFailedError as error:
+            # No reason is given where all were killed from outside.
+            reason = read_json(failure) if failure.exists() else {"input": False, "text": ""}
+            if reason["input"]:
+                raise InputError(reason["text"]) from None
+            raise RuntimeError(f"A training process failed.\n{reason['text']}") from error
+
+
+def _check_device(name: str, processes: int) -> None:
+    if name == "cpu":
+        return
+    if name.startswith("cuda:"):
+        raise InputError(f"device: {name} is one GPU, but {processes} are asked for; set it to cuda or auto.")
+    if (found := torch.cuda.device_count()) < processes:
+        raise InputError(
+            f"{processes} GPUs are asked for, but PyTorch finds {found}; lower the rule's resource gpu, "
+            "or set device: cpu for as many processes without a GPU."
+        )
+
+
+def _check_batch(index: str | Path, settings: dict, processes: int) -> None:
+    images = len(read_index(index).split("train"))
+    size = min(settings["batch_size"], images)
+    paired = settings.get("training") == "cotraining"  # partners in a batch must meet in one process
+    if size % (2 * processes if paired else processes):
+        pairs = "in pairs " if paired else ""
+        raise InputError(
+            f"A batch of {size} photos cannot be divided {pairs}among {processes} processes; "
+            "change batch_size or the rule's resource gpu."
+        )
+
+
+def _run(path: Path) -> None:
+    """What one training process does."""
+    job, failure = read_json(path), path.with_name("failure.json")
+    threading.Thread(target=_end_with, args=(job["launcher"],), daemon=True).start()
+    torch.set_num_threads(job["threads"])
+    if job["backend"] == "nccl":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(job["backend"])
+    if is_main():
+        log.addHandler(log_file(job["log"]))
+        log.setLevel(logging.INFO)
+    else:
+        log.disabled = True
+    try:
+        getattr(import_module(job["module"]), job["function"])(**job["arguments"])
+    except Exception as error:
+        # The first to fail says why; the others fail for want of it.
+        if not failure.exists():
+            known = isinstance(error, InputError)
+            write_json(failure, {"input": known, "text": str(error) if known else traceback.format_exc()})
+        os._exit(1)  # without waiting for messages that will never come
+    dist.destroy_process_group()
+
+
+def _end_with(launcher: int) -> None:
+    """End this process after its launcher, which may be killed: it must not train beside the job that is resumed."""
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _run(Path(sys.argv[1]))

@@ -1,0 +1,38 @@
+"""What the processes of test_distributed.py run."""
+
+import os
+import signal
+from pathlib import Path
+
+import ssc.distributed
+import ssc.training.classifier
+import ssc.training.irn
+import ssc.training.segmentation
+from ssc.distributed import is_main
+from ssc.training.common import set_poly_lr
+
+
+def train_all(*, runs: list[dict], **_) -> None:
+    """Run trainings one after the other; only the main process may write, move or delete a file."""
+    ssc.distributed._BUCKET = 1000  # the gradients of these small networks do not fit into one message
+    if not is_main():
+        Path.replace = Path.unlink = _refuse
+    for run in runs:
+        module = getattr(ssc.training, run["module"])
+        getattr(module, f"train_{run['module']}")(**run["arguments"])
+
+
+def train_irn_until_a_process_dies(*, last: int, **arguments) -> None:
+    """The second process is killed before step `last`."""
+
+    def set_rate(optimizer, step, total):
+        if step == last and not is_main():
+            os.kill(os.getpid(), signal.SIGKILL)
+        set_poly_lr(optimizer, step, total)
+
+    ssc.training.irn.set_poly_lr = set_rate
+    ssc.training.irn.train_irn(**arguments)
+
+
+def _refuse(*_, **__):
+    raise AssertionError("a process that is not the main one wants to write")
