@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 RUN := results/demo/ssc
 
-.PHONY: demo test install lint format clean
+.PHONY: demo test bench install lint format clean
 
 demo: install
 	$(BIN)/snakemake --cores all
@@ -18,6 +18,9 @@ demo: install
 
 test: lint
 	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m benchmarks
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Our formulations beside the reference ones, a module per row; see docs/benchmarks.md."""

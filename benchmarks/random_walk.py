@@ -1,19 +1,23 @@
 """Random walk of `ssc.affinity` against the dense transition matrix, squared `exp_times` times.
 
-    python -m benchmarks.random_walk --height 64 --width 84
+    python -m benchmarks.random_walk
 
-The dense matrix has (height * width)^2 float32 entries and its squarings cost (height * width)^3 each.
+The dense matrix has (height * width)^2 float32 entries and its squarings cost (height * width)^3 each, so that the
+reference takes its turn once.
 """
-
-import argparse
-import time
 
 import torch
 
+from benchmarks.harness import Figure, Row, interleaved, run
+from benchmarks.scenes import VOC_GRID, blobs, cells, ridges
 from ssc.affinity import pair_offsets, path_points, random_walk
 
+CLASSES = 2
 
-def dense_random_walk(cams, edges, *, radius=5, beta=10.0, exp_times=8):
+
+def dense_random_walk(
+    cams: torch.Tensor, edges: torch.Tensor, *, radius: int = 5, beta: float = 10.0, exp_times: int = 8
+) -> torch.Tensor:
     """The textbook formulation: (K, h, w) scores times the n x n transition matrix to the power 2^exp_times."""
     h, w = edges.shape
     affinity = torch.eye(h * w, dtype=edges.dtype)
@@ -34,32 +38,37 @@ def dense_random_walk(cams, edges, *, radius=5, beta=10.0, exp_times=8):
     return ((cams * (1 - edges)).flatten(1) @ transition).view_as(cams)
 
 
-def timed(walk, cams, edges):
-    """Result and wall seconds."""
-    begin = time.perf_counter()
-    result = walk(cams, edges)
-    return result, time.perf_counter() - begin
+def inputs(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """CAMs (K, h, w) and edges (h, w)."""
+    return blobs(height, width, CLASSES), ridges(cells(height, width, 12))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--height", type=int, default=32)
-    parser.add_argument("--width", type=int, default=42)
-    parser.add_argument("--classes", type=int, default=2)
-    args = parser.parse_args()
-
-    generator = torch.Generator().manual_seed(0)
-    cams = torch.rand(args.classes, args.height, args.width, generator=generator)
-    edges = torch.rand(args.height, args.width, generator=generator) ** 3
-    walked, ours = min((timed(random_walk, cams, edges) for _ in range(5)), key=lambda run: run[1])
-    expected, dense = timed(dense_random_walk, cams, edges)
-    difference = (walked - expected).abs().max().item()
-    print(f"grid            {args.height} x {args.width}, {args.classes} classes")
-    print(f"dense           {dense:.3f} s")
-    print(f"ours            {ours:.3f} s, best of 5")
-    print(f"ratio           {dense / ours:.0f}")
-    print(f"max difference  {difference:.1e}")
+def measure(*, quick: bool) -> Row:
+    """Random walk: sparse Chebyshev expansion against the dense matrix squared eight times."""
+    height, width = (32, 42) if quick else (64, 84)
+    cams, edges = inputs(height, width)
+    on_voc = inputs(*VOC_GRID)
+    random_walk(cams, edges)
+    functions = {
+        "dense": lambda: dense_random_walk(cams, edges),
+        "ours": lambda: random_walk(cams, edges),
+        "ours, VOC": lambda: random_walk(*on_voc),
+    }
+    seconds, results = interleaved(functions, rounds=1, calls={"ours": 7, "ours, VOC": 5})
+    difference = (results["dense"] - results["ours"]).abs().max().item()
+    return Row(
+        "random_walk",
+        f"grid {height} x {width}, {CLASSES} classes, 256 steps: dense matrix squared 8 times, ours",
+        [
+            Figure(
+                "times faster", seconds["dense"] / seconds["ours"], at_least=300, parts_unit="s",
+                parts={name: seconds[name] for name in ("dense", "ours")},
+            ),
+            Figure("largest difference", difference, at_most=2e-4),
+            Figure(f"ours, VOC grid {VOC_GRID[0]} x {VOC_GRID[1]}", seconds["ours, VOC"], "s", at_most=1),
+        ],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    run(measure)
