@@ -4,6 +4,7 @@ Members carry no time stamps, so equal content gives equal bytes. Nothing is eve
 """
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ class Archive:
     def __init__(self, *paths: str | Path):
         self._paths = [Path(path) for path in paths]
         self._members: dict[str, Path] = {}
-        self._open: dict[Path, zipfile.ZipFile] = {}
+        # By process: forked data-loader workers inherit open files, and must not share their positions.
+        self._open: dict[tuple[int, Path], zipfile.ZipFile] = {}
         for path in self._paths:
             try:
                 with zipfile.ZipFile(path) as archive:
@@ -83,7 +85,7 @@ class Archive:
                 self._members[name] = path
 
     def __getstate__(self) -> dict:
-        # Data-loader workers must not share a file position: each process opens the archives anew.
+        # Open files cannot be sent to other processes, which open the archives anew.
         return {**self.__dict__, "_open": {}}
 
     def ids(self) -> list[str]:
@@ -103,10 +105,11 @@ class Archive:
             where = ", ".join(map(str, self._paths))
             raise InputError(f"{name} is not in {where}; the archives belong to another index.")
         path = self._members[name]
-        if path not in self._open:
-            self._open[path] = zipfile.ZipFile(path)
+        key = os.getpid(), path
+        if key not in self._open:
+            self._open[key] = zipfile.ZipFile(path)
         try:
-            return self._open[path].read(name)
+            return self._open[key].read(name)
         except zipfile.BadZipFile:
             raise InputError(f"{name} in {path} is damaged; delete the archive and run again.") from None
 

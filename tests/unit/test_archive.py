@@ -1,5 +1,6 @@
 import copy
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -156,3 +157,16 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     path.write_bytes(data[:-30])
     with pytest.raises(InputError, match=r"shard\.zip is not a readable zip"):
         Archive(path)
+
+
+def test_forked_processes_open_the_archive_anew(tmp_path):
+    with archive.write(tmp_path / "x.zip") as out:
+        out.add_bytes("a.txt", b"a")
+    reader = archive.Archive(tmp_path / "x.zip")
+    reader.read_bytes("a.txt")
+    (own,) = reader._open.values()
+    child = os.fork()
+    if child == 0:
+        right = reader.read_bytes("a.txt") == b"a"
+        os._exit(0 if right and any(file is not own for file in reader._open.values()) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
