@@ -26,8 +26,8 @@ rule ablation_table:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         experiments=table_files(),
         dataset=config["dataset"]["name"],
@@ -54,8 +54,8 @@ rule ablation_sweeps:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         sweeps=sweep_files(),
         source=source_digest("ssc.figures"),
@@ -78,8 +78,8 @@ rule score_images:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         threshold=resolved(ranking_experiment())["seeds"]["threshold"],
         source=source_digest("ssc.seeds"),
@@ -109,8 +109,8 @@ rule ablation_panels:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         cams=cam_files(),
         panels=config["report"]["panels"],
@@ -141,8 +141,8 @@ rule reconstructions:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
         gpu=GPU,
     params:
         classifiers=classifier_files(),
@@ -170,8 +170,8 @@ rule memory:
         "../envs/ssc.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
     params:
         settings=resolved("ssc")["classifier"],
         max_regions=config["superpixels"]["max_regions"],

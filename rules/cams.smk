@@ -3,7 +3,7 @@
 
 rule cams:
     input:
-        index=INDEX,
+        index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         weights=unless_ready("cams", trained("classifier")),
         checked=unless_ready("cams", trained_facts("classifier")),
@@ -18,8 +18,8 @@ rule cams:
         "../envs/ssc.yaml"
     threads: 4 if GPU else 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         gpu=GPU,
     params:
         settings=setting("cams"),
@@ -31,7 +31,7 @@ rule cams:
 
 rule count_seeds:
     input:
-        index=INDEX,
+        index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         cams=artefact("cams", "cams/{shard}.zip"),
         masks=f"{RESULTS}/masks/train/{{shard}}.zip",
@@ -45,8 +45,8 @@ rule count_seeds:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         thresholds=setting("seeds", "thresholds"),
         source=source_digest("ssc.seeds"),
@@ -56,7 +56,7 @@ rule count_seeds:
 
 rule evaluate_seeds:
     input:
-        index=INDEX,
+        index=TRAIN_INDEX,
         classes=CLASSES,
         shards=expand(f"{RUN}/seeds/{{shard}}.json", shard=SHARDS, allow_missing=True),
     output:
@@ -69,8 +69,8 @@ rule evaluate_seeds:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         threshold=setting("seeds", "threshold"),
         source=source_digest("ssc.seeds"),

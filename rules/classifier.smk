@@ -3,7 +3,7 @@
 
 rule train_classifier:
     input:
-        index=INDEX,
+        index=TRAIN_INDEX,
         classes=CLASSES,
         superpixels=superpixel_files,
         initial=weight_file("classifier"),
@@ -19,13 +19,14 @@ rule train_classifier:
         "../envs/ssc.yaml"
     threads: 8
     resources:
-        mem_mb=24000,
-        runtime=1440,
+        mem_mb=growing(24000),
+        runtime=growing(1440),
         gpu=GPU,
     params:
         settings=setting("classifier"),
         seed=setting("seed"),
         precision=setting("precision"),
+        threads=setting("threads"),
         source=source_digest("ssc.training.classifier"),
     script:
         "../workflow_scripts/train_classifier.py"

@@ -1,6 +1,7 @@
 # Names and the one provider of configuration values that all rules use.
 
 import shutil
+import signal
 import time
 from functools import cache
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
-from ssc.config import complete, load_schema, resolve, warm_start_settings
+from ssc.config import complete, load_schema, refuse_repeats, resolve, warm_start_settings
 from ssc.data.index import SPLITS
 from ssc.data.releases import FOLDER, RELEASES, located, release_folders
 from ssc.errors import InputError
@@ -19,6 +20,8 @@ from ssc.steps import step_names
 
 SCHEMA = load_schema(workflow.source_path("../config/schema.yaml"))
 try:
+    for file in workflow.configfiles:
+        refuse_repeats(file)
     config.update(complete(config, SCHEMA))
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -29,13 +32,22 @@ ABLATION = f"{RESULTS}/ablation"
 WEIGHTS = "resources/weights"
 ARCHIVES = "resources/archives"
 SHARDS = [f"{number}-of-{config['shards']}" for number in range(1, config["shards"] + 1)]
+# The index, and its tables of the splits and of their shards: a rule reads the smallest that it can do with, so that a
+# new image changes what it touches alone.
 INDEX = f"{RESULTS}/index.tsv"
+SPLIT_INDEX = f"{RESULTS}/index/{{split}}.tsv"
+SHARD_INDEX = f"{RESULTS}/index/{{split}}/{{shard}}.tsv"
+TRAIN_INDEX = f"{RESULTS}/index/train.tsv"
+TRAIN_SHARD_INDEX = f"{RESULTS}/index/train/{{shard}}.tsv"
 CLASSES = f"{RESULTS}/classes.txt"
 # Stages that a run reports, and trainings whose losses it draws, by their names in the report.
 REPORTED = {"seeds": "seeds", "pseudo_labels": "pseudo-labels", "predictions": "segmentation"}
 TRAININGS = {"classifier": "classifier", "irn": "IRN", "segmentation": "segmentation"}
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 STARTED = time.time()
+# A scheduler that is about to end a job sends SIGUSR1 to all its processes. A training answers it; the Snakemake around
+# the training must live until it has.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 # GPUs that a job asks for. Where there is none, `auto` asks for none, so that jobs share the processors instead. The
 # profile of a cluster asks for them itself, since a login node may lack one.
 GPU = int(config["device"].startswith("cuda") or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
@@ -128,6 +140,11 @@ def source(section, module):
         return source_digest("ssc.intermediate" if resolved(wildcards.experiment)[section]["folder"] else module)
 
     return digest
+
+
+def growing(amount):
+    """Resource function: `amount` for the first attempt, twice, three times as much for those that follow it."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def run_files(*names):

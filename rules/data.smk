@@ -12,8 +12,8 @@ rule demo_data:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         train=config["dataset"]["train"],
         val=config["dataset"]["val"],
@@ -28,6 +28,8 @@ rule index:
     input:
         data_files(),
     output:
+        expand(SPLIT_INDEX, split=SPLITS),
+        expand(SHARD_INDEX, split=SPLITS, shard=SHARDS),
         index=INDEX,
         classes=CLASSES,
     log:
@@ -38,8 +40,8 @@ rule index:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
     params:
         dataset=index_settings(),
         source=source_digest("ssc.data.build"),
@@ -49,7 +51,7 @@ rule index:
 
 rule masks:
     input:
-        index=INDEX,
+        index=SHARD_INDEX,
         classes=CLASSES,
     output:
         f"{RESULTS}/masks/{{split}}/{{shard}}.zip",
@@ -61,8 +63,8 @@ rule masks:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=growing(6000),
+        runtime=growing(60),
     params:
         source=source_digest("ssc.data.masks"),
     script:

@@ -16,8 +16,8 @@ rule download_archive:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=1440,
+        mem_mb=growing(500),
+        runtime=growing(1440),
     params:
         checksum=lambda w: RELEASES[w.release].checksum,
     script:
@@ -37,8 +37,8 @@ rule unpack_archive:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
     script:
         "../workflow_scripts/unpack_archive.py"
 
@@ -55,8 +55,8 @@ rule download_weights:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         source=source_digest("ssc.weights"),
     script:

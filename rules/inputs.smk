@@ -73,6 +73,11 @@ def prediction_steps(wildcards):
     return step_names(resolved(wildcards.experiment)["prediction"])
 
 
+def predicted_index(wildcards):
+    """Input function: the table of the predicted split."""
+    return SPLIT_INDEX.format(split=resolved(wildcards.experiment)["prediction"]["split"])
+
+
 def prediction_masks(wildcards):
     """Input function: ground truth of the predicted split."""
     split = resolved(wildcards.experiment)["prediction"]["split"]

@@ -3,7 +3,7 @@
 
 rule irn_labels:
     input:
-        index=INDEX,
+        index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         cams=artefact("cams", "cams/{shard}.zip"),
     output:
@@ -16,8 +16,8 @@ rule irn_labels:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         settings=setting("irn_labels"),
         source=source_digest("ssc.irn_labels"),
@@ -27,7 +27,7 @@ rule irn_labels:
 
 rule train_irn:
     input:
-        index=INDEX,
+        index=TRAIN_INDEX,
         classes=CLASSES,
         labels=artefacts("irn_labels", "irn_labels/{shard}.zip"),
         initial=weight_file("irn"),
@@ -42,13 +42,14 @@ rule train_irn:
         "../envs/ssc.yaml"
     threads: 8
     resources:
-        mem_mb=24000,
-        runtime=1440,
+        mem_mb=growing(24000),
+        runtime=growing(1440),
         gpu=GPU,
     params:
         settings=setting("irn"),
         seed=setting("seed"),
         precision=setting("precision"),
+        threads=setting("threads"),
         source=source_digest("ssc.training.irn"),
     script:
         "../workflow_scripts/train_irn.py"

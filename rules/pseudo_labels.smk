@@ -3,7 +3,7 @@
 
 rule random_walk:
     input:
-        index=INDEX,
+        index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         cams=unless_ready("pseudo_labels", artefact("cams", "cams/{shard}.zip")),
         weights=unless_ready("pseudo_labels", trained("irn")),
@@ -19,8 +19,8 @@ rule random_walk:
         "../envs/ssc.yaml"
     threads: 4 if GPU else 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         gpu=GPU,
     params:
         settings=setting("pseudo_labels"),
@@ -32,7 +32,7 @@ rule random_walk:
 
 rule count_pseudo_labels:
     input:
-        index=INDEX,
+        index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         labels=f"{RUN}/pseudo_labels/{{shard}}.zip",
         masks=f"{RESULTS}/masks/train/{{shard}}.zip",
@@ -46,8 +46,8 @@ rule count_pseudo_labels:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         split="train",
         stage="pseudo-labels",
@@ -58,7 +58,7 @@ rule count_pseudo_labels:
 
 rule evaluate_pseudo_labels:
     input:
-        index=INDEX,
+        index=TRAIN_INDEX,
         classes=CLASSES,
         shards=expand(f"{RUN}/pseudo_label_counts/{{shard}}.json", shard=SHARDS, allow_missing=True),
     output:
@@ -72,8 +72,8 @@ rule evaluate_pseudo_labels:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         split="train",
         stage="pseudo-labels",

@@ -29,8 +29,8 @@ rule metrics:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         stages=stage_figures,
         benchmarks=benchmark_files,
@@ -60,8 +60,8 @@ rule comparison:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         stages=stage_figures,
         networks=network_names,
@@ -75,6 +75,7 @@ rule comparison:
 rule manifest:
     input:
         f"{RUN}/metrics.tsv",
+        unpack(result_files),
     output:
         f"{RUN}/manifest.json",
     log:
@@ -85,11 +86,12 @@ rule manifest:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
+        gpu=GPU,
     params:
         config=method_settings,
-        source=source_digest("ssc.provenance"),
+        source=source_digest("ssc.manifest"),
     script:
         "../workflow_scripts/manifest.py"
 
@@ -126,8 +128,8 @@ rule figures:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         stages=stage_figures,
         trainings=loss_histories,
@@ -172,8 +174,8 @@ rule panels:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
         gpu=GPU,
     params:
         panels=config["report"]["panels"],

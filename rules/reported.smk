@@ -55,6 +55,63 @@ def method_settings(wildcards):
     return {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
 
 
+def initial_weights(wildcards):
+    """Weight files that the trainings of the run start from, and that of the loss network."""
+    starts = [weight_file(stage)(wildcards) for stage in TRAININGS if stage in stages_of(wildcards)]
+    starts.append(if_made("classifier", loss_network_file)(wildcards))
+    return sorted({file for file in starts if file})
+
+
+def result_files(wildcards):
+    """Input function: by stage, in the order of the road, the files that a run's results come from, up to its figures;
+    none that holds times, which no two runs have in common."""
+    split = resolved(wildcards.experiment)["prediction"]["split"]
+    stages = stages_of(wildcards)
+
+    def weights(file):
+        found = file(wildcards)
+        return [found] if found else []
+
+    def own(stage, *files):
+        return [made(wildcards.experiment, stage, file) for file in files] if stage in stages else []
+
+    def sharded(stage, folder, kind="zip"):
+        return expand(own(stage, f"{folder}/{{shard}}.{kind}"), shard=SHARDS)
+
+    return {
+        "data": [INDEX, CLASSES, *dict.fromkeys(train_masks(wildcards) + prediction_masks(wildcards))],
+        "superpixels": panel_superpixels(wildcards),
+        "initial_weights": initial_weights(wildcards),
+        "classifier": [
+            *weights(if_made("cams", unless_ready("cams", trained("classifier")))),
+            *own("classifier", "classifier_losses.json"),
+        ],
+        "cams": sharded("cams", "cams"),
+        "seeds": [*sharded("seeds", "seeds", "json"), *own("seeds", "seeds.json")],
+        "irn_labels": sharded("irn_labels", "irn_labels"),
+        "irn": [
+            *weights(if_made("pseudo_labels", unless_ready("pseudo_labels", trained("irn")))),
+            *own("irn", "irn_losses.json"),
+        ],
+        "pseudo_labels": [
+            *sharded("pseudo_labels", "pseudo_labels"),
+            *sharded("pseudo_labels", "confidence"),
+            *sharded("pseudo_labels", "pseudo_label_counts", "json"),
+            *own("pseudo_labels", "pseudo_labels.json", "pseudo_labels_images.tsv"),
+        ],
+        "segmentation": [
+            *weights(trained("segmentation")),
+            *own("segmentation", "segmentation_losses.json"),
+        ],
+        "predictions": [
+            *sharded("predictions", f"predictions/{split}"),
+            *sharded("predictions", f"prediction_steps/{split}"),
+            *sharded("predictions", f"prediction_counts/{split}", "json"),
+            *own("predictions", "segmentation.json", "segmentation_images.tsv"),
+        ],
+    }
+
+
 def benchmark_files(wildcards):
     """Params function: by stage, its rules with the benchmark files of the jobs that the run's results come from, and
     with the photos that these go through."""
@@ -62,8 +119,6 @@ def benchmark_files(wildcards):
     stages = stages_of(wildcards)
     splits = sorted({*(["train"] if train_masks(wildcards) else []), split})
     predicted = [f"{split}/{shard}" for shard in SHARDS]
-    starts = [weight_file(stage)(wildcards) for stage in TRAININGS if stage in stages]
-    starts.append(if_made("classifier", loss_network_file)(wildcards))
 
     def shared(rule, jobs=None, *, splits=("train",), masked=False, folder=RESULTS):
         names = [rule] if jobs is None else [f"{rule}/{job}" for job in jobs]
@@ -82,7 +137,7 @@ def benchmark_files(wildcards):
             shared("masks", [f"{name}/{shard}" for name in splits for shard in SHARDS], splits=splits, masked=True),
         ],
         "superpixels": [shared("superpixels", SHARDS if panel_superpixels(wildcards) else [])],
-        "warm start": [shared("warm_start", sorted({Path(file).stem for file in starts if file}))],
+        "warm start": [shared("warm_start", [Path(file).stem for file in initial_weights(wildcards)])],
         "classifier": own("classifier", "train_classifier"),
         "seeds": [
             *own("cams", "cams", SHARDS),

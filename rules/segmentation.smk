@@ -3,7 +3,7 @@
 
 rule train_segmentation:
     input:
-        index=INDEX,
+        index=TRAIN_INDEX,
         classes=CLASSES,
         pseudo_labels=artefacts("pseudo_labels", "pseudo_labels/{shard}.zip"),
         confidence=confidence_files,
@@ -19,13 +19,14 @@ rule train_segmentation:
         "../envs/ssc.yaml"
     threads: 8
     resources:
-        mem_mb=32000,
-        runtime=2880,
+        mem_mb=growing(32000),
+        runtime=growing(2880),
         gpu=GPU,
     params:
         settings=setting("segmentation"),
         seed=setting("seed"),
         precision=setting("precision"),
+        threads=setting("threads"),
         source=source_digest("ssc.training.segmentation"),
     script:
         "../workflow_scripts/train_segmentation.py"
@@ -33,7 +34,7 @@ rule train_segmentation:
 
 rule predictions:
     input:
-        index=INDEX,
+        index=SHARD_INDEX,
         classes=CLASSES,
         weights=trained("segmentation"),
         checked=trained_facts("segmentation"),
@@ -48,8 +49,8 @@ rule predictions:
         "../envs/ssc.yaml"
     threads: lambda wildcards: 4 if GPU or resolved(wildcards.experiment)["prediction"]["crf"]["enabled"] else 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         gpu=GPU,
     params:
         settings=setting("prediction"),
@@ -61,7 +62,7 @@ rule predictions:
 
 rule count_predictions:
     input:
-        index=INDEX,
+        index=SHARD_INDEX,
         classes=CLASSES,
         labels=artefact("predictions", "predictions/{split}/{shard}.zip"),
         steps=artefact("predictions", "prediction_steps/{split}/{shard}.zip"),
@@ -76,8 +77,8 @@ rule count_predictions:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         split="{split}",
         stage="segmentation",
@@ -89,7 +90,7 @@ rule count_predictions:
 
 rule evaluate_predictions:
     input:
-        index=INDEX,
+        index=predicted_index,
         classes=CLASSES,
         shards=prediction_count_files,
     output:
@@ -103,8 +104,8 @@ rule evaluate_predictions:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         split=setting("prediction", "split"),
         stage="segmentation",
@@ -116,7 +117,7 @@ rule evaluate_predictions:
 
 rule voc_test_archive:
     input:
-        index=INDEX,
+        index=f"{RESULTS}/index/test.tsv",
         predictions=artefacts("predictions", "predictions/test/{shard}.zip"),
     output:
         f"{RUN}/voc_test.tar.gz",
@@ -128,8 +129,8 @@ rule voc_test_archive:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         source=source_digest("ssc.voc_server"),
     script:

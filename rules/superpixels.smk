@@ -3,7 +3,7 @@
 
 rule superpixels:
     input:
-        index=INDEX,
+        index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
     output:
         f"{RESULTS}/superpixels/{{shard}}.zip",
@@ -15,8 +15,8 @@ rule superpixels:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         settings=config["superpixels"],
         source=source_digest("ssc.intermediate" if config["superpixels"]["folder"] else "ssc.superpixels"),

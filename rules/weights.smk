@@ -3,7 +3,7 @@
 
 rule warm_start:
     input:
-        index=INDEX,
+        index=TRAIN_INDEX,
         classes=CLASSES,
     output:
         weights=f"{RESULTS}/warm_start/{{backbone}}-stride{{stride}}-seed{{seed}}.safetensors",
@@ -16,12 +16,13 @@ rule warm_start:
         "../envs/ssc.yaml"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
         gpu=GPU,
     params:
         settings=lambda w: warm_start_settings(config, backbone=w.backbone, output_stride=int(w.stride)),
         precision=config["precision"],
+        threads=config["threads"],
         source=source_digest("ssc.training.classifier"),
     script:
         "../workflow_scripts/warm_start.py"
@@ -43,8 +44,8 @@ rule check_trained:
         "../envs/ssc.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         source=source_digest("ssc.trained"),
     script:

@@ -5,26 +5,34 @@ Members carry no time stamps, so equal content gives equal bytes. Nothing is eve
 
 import io
 import os
+import struct
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ssc import kept
 from ssc.errors import InputError
 from ssc.files import atomic, check_member_name
 from ssc.palette import voc_palette
+from ssc.progress import log
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_MEMBER = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip
+_FIELD = struct.Struct("<2H8s")  # the extra field, its id of our choice, that holds a member's key
+_FIELD_ID = 0x5353
 
 
 class ArchiveWriter:
-    """Adds members to a zip that is being written; use it through `write`."""
+    """Adds members to a zip that is being written; use it through `write` or `resume`."""
 
-    def __init__(self, archive: zipfile.ZipFile):
-        self._archive = archive
+    def __init__(self, archive: zipfile.ZipFile, keys: Mapping[str, str] | None = None):
+        self._archive, self._keys = archive, keys or {}
 
     def add_bytes(self, name: str, data: bytes) -> None:
         """Store `data` under `name`, a relative POSIX path.
@@ -34,7 +42,10 @@ class ArchiveWriter:
         """
         check_member_name(name)
         # Stored, not deflated: PNG and NPZ members are compressed already.
-        self._archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+        member = zipfile.ZipInfo(name, _EPOCH)
+        if name in self._keys:
+            member.extra = _FIELD.pack(_FIELD_ID, 8, bytes.fromhex(self._keys[name]))
+        self._archive.writestr(member, data)
 
     def add_labels(self, image_id: str, labels: np.ndarray) -> None:
         """Store an integer label map (H, W) in 0..255 as `<image id>.png` with the VOC palette, or a map with
@@ -55,6 +66,90 @@ def write(path: str | Path) -> Iterator[ArchiveWriter]:
     """Open an archive for writing; it appears under `path` only when the block ends without an exception."""
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         yield ArchiveWriter(archive)
+
+
+class _Member(NamedTuple):
+    path: Path
+    start: int
+    size: int
+
+
+class ResumedWriter(ArchiveWriter):
+    """Adds the members that a killed job or an earlier run has not left; use it through `resume`."""
+
+    def __init__(self, archive: zipfile.ZipFile, handle: BinaryIO, keys: Mapping[str, str], found: dict[str, _Member]):
+        super().__init__(archive, keys)
+        self._handle, self._found = handle, found
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def add_bytes(self, name: str, data: bytes) -> None:
+        """Store `data` under `name`, one of the announced members; from now on it outlives this process."""
+        super().add_bytes(name, data)
+        self._handle.flush()
+        self._found[name] = _Member(Path(self._handle.name), self._handle.tell() - len(data), len(data))
+
+
+@contextmanager
+def resume(path: str | Path, *, identity: str, keys: Mapping[str, str]) -> Iterator[ResumedWriter]:
+    """Open an archive for writing of which a killed job or an earlier run may have left some members.
+
+    They are taken over where their key is the same: members in the writer need not be added again. The archive appears
+    under `path` when the block ends without an exception; its bytes do not depend on what was taken over, nor on the
+    order in which members are added.
+
+    Until then members lie in `.<name>.<identity>.partial`, afterwards in a hard link (see `ssc.kept`).
+
+    Args:
+        path: the archive.
+        identity: of the code, settings and files behind all members, see `ssc.provenance.result_identity`.
+        keys: all members that the archive will have, in its order, each with 16 hexadecimal digits that stand for what
+            it alone is made from (see `Row.key`).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, link = path.with_name(f".{path.name}.{identity}.partial"), kept.find(path, identity)
+    for stale in kept.hidden(path, "*.partial"):
+        if stale != partial:
+            stale.unlink()
+    found = {}
+    if link:
+        with link.open("rb") as handle:
+            found |= dict(_members(handle, keys))
+    with partial.open("r+b" if partial.exists() else "w+b") as handle:
+        end = 0
+        for name, member in _members(handle, keys):
+            found[name] = member
+            end = member.start + member.size
+        handle.truncate(end)
+        handle.seek(end)
+        if found:
+            log.info("%s: %d of %d members are there already.", path.name, len(found), len(keys))
+        with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
+            yield ResumedWriter(archive, handle, keys, found)
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        whole = ArchiveWriter(archive, keys)
+        for name in keys:
+            member = found[name]
+            with member.path.open("rb") as source:
+                source.seek(member.start)
+                whole.add_bytes(name, source.read(member.size))
+    kept.keep(path, identity)
+    partial.unlink()
+
+
+def _members(handle: BinaryIO, keys: Mapping[str, str]) -> Iterator[tuple[str, _Member]]:
+    """Members of a zip, whole or broken off, up to the first damaged one; those alone whose key is the wanted one."""
+    path = Path(handle.name)
+    while len(head := handle.read(_MEMBER.size)) == _MEMBER.size:
+        signature, *_, checksum, size, _, name_length, extra_length = _MEMBER.unpack(head)
+        name, extra, data = handle.read(name_length), handle.read(extra_length), handle.read(size)
+        if signature != zipfile.stringFileHeader or zlib.crc32(data) != checksum or len(data) != size:
+            return
+        name = name.decode()
+        if name in keys and extra == _FIELD.pack(_FIELD_ID, 8, bytes.fromhex(keys[name])):
+            yield name, _Member(path, handle.tell() - size, size)
 
 
 class Archive:

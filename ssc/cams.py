@@ -16,6 +16,7 @@ from ssc.losses import region_means
 from ssc.models.classifier import CAMClassifier
 from ssc.parallel import parallel_map
 from ssc.progress import track
+from ssc.provenance import result_identity
 from ssc.weights import load_part
 
 _EPS = 1e-5
@@ -143,7 +144,10 @@ def extract_cams(
         classes = np.array(row.labels, np.int16)
         return row, archive.encode_arrays(classes=classes, cams=cams.astype(np.float16))
 
-    found = infer(activate, rows, settings["scales"], pixels=pixel_budget(device), threads=threads)
-    with archive.write(output) as out:
+    keys = {f"{row.id}.npz": row.key for row in rows}
+    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [weights, superpixels])
+    with archive.resume(output, identity=identity, keys=keys) as out:
+        rows = [row for row in rows if f"{row.id}.npz" not in out]
+        found = infer(activate, rows, settings["scales"], pixels=pixel_budget(device), threads=threads)
         for row, data in track(parallel_map(encode, found, threads), f"CAMs {shard}", len(rows)):
             out.add_bytes(f"{row.id}.npz", data)

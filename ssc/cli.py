@@ -8,7 +8,7 @@ from ssc.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status, 1 after an error told in one sentence."""
+    """Run the command line; the exit status, 1 after an error told in one sentence (2 of `verify`)."""
     parser = argparse.ArgumentParser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -49,6 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     cams.add_argument("folder", type=Path, help="folder of <id>.npy")
     cams.add_argument("output", type=Path, help="folder for <id>.npz")
 
+    verify = commands.add_parser(
+        "verify",
+        help="compare a run's files with its manifest, or two runs with each other",
+        description="Status 0: all is the same; 1: something differs; 2: a run cannot be read.",
+    )
+    verify.add_argument("run", type=Path, help="folder of a run, or its manifest.json")
+    verify.add_argument("other", nargs="?", type=Path, help="another run to compare it with")
+
     options = parser.parse_args(arguments)
     run = {
         "predict": _predict,
@@ -56,13 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
         "memory": _memory,
         "import-weights": _import_weights,
         "convert-cams": _convert_cams,
+        "verify": _verify,
     }
     try:
-        run[options.command](options)
+        return run[options.command](options) or 0
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 2 if options.command == "verify" else 1
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -144,3 +152,28 @@ def _convert_cams(options: argparse.Namespace) -> None:
     from ssc.released_cams import convert_cams
 
     print(f"Wrote {convert_cams(options.folder, options.output)} files to {options.output}.")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ssc.verify import check_run, compare_runs
+
+    if not options.other:
+        states = check_run(options.run)
+        wrong = {path: state for path, state in states.items() if state != "same"}
+        for path, state in wrong.items():
+            print(f"{path}: {state}")
+        print(f"{len(states) - len(wrong)} of {len(states)} files are as the manifest of {options.run} says.")
+        return int(bool(wrong))
+    config, versions, stages = compare_runs(options.run, options.other)
+    for title, differences in (("Configuration", config), ("Versions and machine", versions)):
+        print(f"{title}:{'' if differences else ' the same'}")
+        for key, (ours, theirs) in differences.items():
+            print(f"  {key}: {ours} | {theirs}")
+    print("Results:")
+    for stage, phrases in stages.items():
+        print(f"  {stage}: {phrases[0] if phrases else 'the same'}")
+        if phrases[1:]:
+            print(f"    and {len(phrases) - 1} more that follow")
+    differing = [stage for stage, phrases in stages.items() if phrases]
+    print(f"The results differ, from {differing[0]} on." if differing else "The results are the same.")
+    return int(bool(differing))

@@ -2,7 +2,9 @@
 
 import copy
 import difflib
+import math
 import re
+import unicodedata
 from pathlib import Path
 
 import yaml
@@ -26,6 +28,7 @@ _SHARED = {
     "precision",
     "memory",
     "compile",
+    "threads",
     "workers",
     "superpixels",
     "warm_start",
@@ -50,13 +53,43 @@ def load_schema(path: str | Path) -> dict:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
+def refuse_repeats(path: str | Path) -> None:
+    """Refuse a configuration file in which a key stands twice: YAML would take the last one without a word.
+
+    Raises:
+        InputError: it does; the key and its line are named.
+    """
+    try:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader)
+    except yaml.YAMLError:  # JSON with tabs, say; Snakemake has read the file before and told what it cannot read
+        return
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))  # an alias may lead back
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        keys = set()
+        for key, value in node.value:
+            if key.value in keys:
+                line = key.start_mark.line + 1
+                raise InputError(f"{path}, line {line}: the key {key.value!r} stands there twice; keep one of the two.")
+            if isinstance(key, yaml.ScalarNode):
+                keys.add(key.value)
+            nodes.append(value)
+
+
 def complete(config: dict, schema: dict) -> dict:
     """Validate a configuration and fill in the defaults; the input is not changed.
 
     The experiments that sweeps make are added to those declared, and every experiment is validated as well.
 
     Raises:
-        InputError: an unknown key (the nearest known one is named), or a value that the schema or the networks refuse.
+        InputError: an unknown key (the nearest known one is named), or a value that the schema or the networks refuse,
+            or that cannot be a name or a number.
     """
     completed = _check(config, schema)
     known = completed["experiments"]
@@ -112,6 +145,7 @@ def split_seed(experiment: str) -> tuple[str, int | None]:
 
 def _check(config: dict, schema: dict, where: str = "") -> dict:
     config = _fill(config, schema)
+    _check_plain(config, where)
     for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))):
         raise InputError(_sentence(error, where))
     _check_downloads(config, where)
@@ -124,6 +158,28 @@ def _check(config: dict, schema: dict, where: str = "") -> dict:
             f"{where}seeds.threshold: {config['seeds']['threshold']} is not among thresholds; add it there."
         )
     return config
+
+
+def _check_plain(value: object, place: str) -> None:
+    """Refuse what YAML can say and no setting means. `place` ends with a dot where it names a section."""
+    where = place.rstrip(".")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):  # YAML 1.1 reads no, on and 2012 as other types
+                raise InputError(f"Config: the key {key!r}{f' under {where}' if where else ''} is no text; quote it.")
+            _check_plain(item, f"{place}{key}.")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_plain(item, f"{place}{number}.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"Config: {where}: {value} is no finite number.")
+    elif isinstance(value, str):
+        if not value:
+            raise InputError(f"Config: {where} is empty; give it a value, or drop the line.")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+            raise InputError(f"Config: {where}: {value!r} holds a line break or another control character.")
+        if "{" in value or "}" in value:  # Snakemake would look for a wildcard
+            raise InputError(f"Config: {where}: {value!r} holds a curly bracket, which no name may; rename the file.")
 
 
 def _check_downloads(config: dict, where: str) -> None:
@@ -200,9 +256,11 @@ def _typed(value: object, rule: dict) -> object:
     """
     if isinstance(value, list):
         return [_typed(item, rule.get("items", {})) for item in value]
+    types = {type(item) for item in rule["enum"]} if "enum" in rule else _types(rule.get("type", "string"))
+    if isinstance(value, float) and value.is_integer() and int in types and float not in types:
+        return int(value)  # which the schema takes, but no count of passes or pixels can be
     if not isinstance(value, str) or value in rule.get("enum", []):
         return value
-    types = {type(item) for item in rule["enum"]} if "enum" in rule else _types(rule.get("type", "string"))
     word = value.strip().lower()
     if type(None) in types and word in ("null", "none"):
         return None

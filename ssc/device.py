@@ -20,8 +20,15 @@ def select_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def select_precision(name: str, device: torch.device) -> str:
+    """`fp32` or `bf16`, which `auto` stands for on CUDA, while it is fp32 on the CPU."""
+    if name == "auto":
+        return "bf16" if device.type == "cuda" else "fp32"
+    return name
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Mixed precision of the forward pass: `fp32`, `bf16`, or `auto` (bf16 on CUDA, fp32 on the CPU)."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+    """Mixed precision of the forward pass: `fp32`, `bf16` or `auto`."""
+    if select_precision(precision, device) == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()

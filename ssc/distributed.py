@@ -30,12 +30,6 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def wait_for_all() -> None:
-    """Go on when every process has come here."""
-    if processes() > 1:
-        dist.barrier()
-
-
 def global_sum(values: torch.Tensor) -> torch.Tensor:
     """Sum of a tensor over all processes, without gradient; with one process the tensor itself.
 

@@ -15,6 +15,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it is synced and renamed to `path`.
 
     A reader sees the old file or the whole new one. On an exception the temporary file is removed.
+
+    Raises:
+        OSError: no room or no permission; it names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +27,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # What fails inside of a write names no file.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from ssc.data.index import Row, read_index
 from ssc.data.transforms import read_image
 from ssc.parallel import parallel_map
 from ssc.progress import track
+from ssc.provenance import result_identity
 
 
 def confident_labels(image: np.ndarray, classes: np.ndarray, cams: torch.Tensor, settings: dict) -> np.ndarray:
@@ -68,7 +69,10 @@ def write_irn_labels(
         return row, confident_labels(image, classes, upsample(maps, image.shape[:2]), settings)
 
     rows = read_index(index).shard("train", shard)
-    with archive.write(output) as out:
+    keys = {f"{row.id}.png": row.key for row in rows}
+    identity = result_identity(__name__, settings, [cams])
+    with archive.resume(output, identity=identity, keys=keys) as out:
+        rows = [row for row in rows if f"{row.id}.png" not in out]
         jobs = parallel_map(refine, ((row, read_cams(cam_archive, row.id)) for row in rows), threads)
         for row, labels in track(jobs, f"IRN labels {shard}", len(rows)):
             out.add_labels(row.id, labels)

@@ -15,6 +15,7 @@ from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.models.deeplab import DeepLabV2, mean_logits
 from ssc.parallel import parallel_map
 from ssc.progress import track
+from ssc.provenance import result_identity
 from ssc.steps import step_names
 from ssc.weights import load_part, read_header
 
@@ -190,10 +191,18 @@ def write_predictions(
         return row, [archive.encode_labels(each) for each in labels]
 
     rows = read_index(index).shard(split, shard)
-    found = infer(predict, rows, view_scales(settings["scales"]), pixels=pixel_budget(device), threads=threads)
     *early, _ = step_names(settings)
-    with archive.write(output) as out, archive.write(steps) as before:
+    names = {row.id: [f"{step}/{row.id}.png" for step in early] for row in rows}
+    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [weights])
+    keys = {f"{row.id}.png": row.key for row in rows}
+    early_keys = {name: row.key for row in rows for name in names[row.id]}
+    with (
+        archive.resume(output, identity=identity, keys=keys) as out,
+        archive.resume(steps, identity=identity, keys=early_keys) as before,
+    ):
+        rows = [row for row in rows if f"{row.id}.png" not in out or any(name not in before for name in names[row.id])]
+        found = infer(predict, rows, view_scales(settings["scales"]), pixels=pixel_budget(device), threads=threads)
         for row, maps in track(parallel_map(encode, found, threads), f"predictions {shard}", len(rows)):
             out.add_bytes(f"{row.id}.png", maps[-1])
-            for name, data in zip(early, maps[:-1], strict=True):
-                before.add_bytes(f"{name}/{row.id}.png", data)
+            for name, data in zip(names[row.id], maps[:-1], strict=True):
+                before.add_bytes(name, data)

@@ -1,18 +1,13 @@
-"""What a result came from: digests of the code behind it, and the manifest of a run."""
+"""What a result comes from: digests of code and files, and the identity that follows from them."""
 
 import ast
 import hashlib
 import json
-import platform
-import subprocess
+from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ssc.files import write_json
-
 _ROOT = Path(__file__).parent
-_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "numba", "scikit-image", "scipy", "snakemake")
 
 
 @cache
@@ -47,22 +42,26 @@ def import_closure(module: str) -> set[str]:
     return found
 
 
-def write_manifest(path: str | Path, *, config: dict, experiment: str) -> None:
-    """Write package versions, platform, git commit, the configuration and its digest as JSON."""
-    payload = json.dumps(config, sort_keys=True)
-    manifest = {
-        "experiment": experiment,
-        "ssc": _version("ssc"),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cuda": _cuda_device(),
-        "commit": _commit(),
-        "seed": config["seed"],
-        "config_digest": hashlib.sha256(payload.encode()).hexdigest()[:16],
-        "config": config,
-    }
-    write_json(path, manifest)
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def result_identity(module: str, values: dict, files: Iterable[str | Path | None] = ()) -> str:
+    """Digest of all that determines a result: what has been made under the same identity need not be made again.
+
+    Args:
+        module: the module of `ssc` that makes it; its code counts, see `source_digest`.
+        values: JSON values, such as settings and seed.
+        files: files that count by their content; None stands for one that is not used.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digests = [path if path is None else file_digest(path) for path in files]
+    text = json.dumps([source_digest(module), values, digests], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _file(module: str) -> Path:
@@ -95,25 +94,3 @@ def _code(path: Path) -> str:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 body.pop(0)
     return ast.dump(tree)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Commit of the working tree, marked `-dirty` with uncommitted changes; None outside of git."""
-    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _cuda_device() -> str | None:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

@@ -15,6 +15,7 @@ from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.models.irn import IRN
 from ssc.parallel import parallel_map
 from ssc.progress import track
+from ssc.provenance import result_identity
 from ssc.weights import load_part
 
 
@@ -137,8 +138,12 @@ def write_pseudo_labels(
         mask = confidence_mask(torch.cat([ground, scores]).numpy(), settings["keep"])
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
-    found = infer(walk, rows, [settings["scale"]], pixels=pixel_budget(device), threads=threads)
-    with archive.write(output) as out, archive.write(confidence) as masks:
+    keys = {f"{row.id}.png": row.key for row in rows}
+    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [cams, weights])
+    options = {"identity": identity, "keys": keys}
+    with archive.resume(output, **options) as out, archive.resume(confidence, **options) as masks:
+        rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
+        found = infer(walk, rows, [settings["scale"]], pixels=pixel_budget(device), threads=threads)
         for row, labels, mask in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):
             out.add_bytes(f"{row.id}.png", labels)
             masks.add_bytes(f"{row.id}.png", mask)

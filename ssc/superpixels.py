@@ -23,6 +23,7 @@ from ssc.errors import InputError
 from ssc.felzenszwalb import absorb_small, compact, edge_costs, grow, smooth_image, sorted_edges, split_at_corners
 from ssc.parallel import parallel_map
 from ssc.progress import track
+from ssc.provenance import result_identity
 from ssc.selective_search import extents, histograms, merge, neighbours
 
 
@@ -99,14 +100,15 @@ def write_superpixels(*, index: str | Path, shard: str, output: str | Path, sett
         settings: the `superpixels` section of the config: `folder`, of no use here, and arguments of `superpixels`.
         threads: images segmented at the same time.
     """
-
     options = {key: value for key, value in settings.items() if key != "folder"}
 
     def segment(row: Row) -> tuple[Row, np.ndarray]:
         return row, superpixels(read_image(row.image), **options)
 
     rows = read_index(index).shard("train", shard)
-    with archive.write(output) as out:
+    keys = {f"{row.id}.png": row.key for row in rows}
+    with archive.resume(output, identity=result_identity(__name__, options), keys=keys) as out:
+        rows = [row for row in rows if f"{row.id}.png" not in out]
         for row, labels in track(parallel_map(segment, rows, threads), f"superpixels {shard}", len(rows)):
             out.add_labels(row.id, labels)
 

@@ -1,5 +1,5 @@
 from ssc.figures import plot_sweeps
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     plot_sweeps(snakemake.params.sweeps, snakemake.output[0])

@@ -1,8 +1,8 @@
 from ssc.ablation import write_ablation
 from ssc.figures import plot_experiment_curves
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_ablation(
         experiments=snakemake.params.experiments,
         table=snakemake.output.table,

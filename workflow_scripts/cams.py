@@ -1,6 +1,6 @@
 from ssc.cams import extract_cams
 from ssc.intermediate import import_cams
-from ssc.progress import logged
+from ssc.job import job
 
 files = {
     "index": snakemake.input.index,
@@ -8,7 +8,7 @@ files = {
     "output": snakemake.output[0],
 }
 settings = snakemake.params.settings
-with logged(snakemake.log[0]):
+with job(snakemake):
     if settings["folder"]:
         import_cams(**files, folder=settings["folder"])
     else:

@@ -1,7 +1,7 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.trained import write_facts
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_facts(
         snakemake.input.weights,
         stage=snakemake.wildcards.stage,

@@ -1,8 +1,8 @@
 from ssc.comparison import write_comparison
-from ssc.progress import logged
+from ssc.job import job
 
 trained = {"classifier": snakemake.input.classifier, "segmentation": snakemake.input.segmentation}
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_comparison(
         figures=snakemake.params.stages,
         dataset=snakemake.params.dataset,

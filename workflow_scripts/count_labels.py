@@ -1,7 +1,7 @@
 from ssc.evaluation import count_labels
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     count_labels(
         index=snakemake.input.index,
         split=snakemake.params.split,

@@ -1,7 +1,7 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.seeds import count_seeds
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     count_seeds(
         index=snakemake.input.index,
         shard=snakemake.wildcards.shard,

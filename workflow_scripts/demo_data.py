@@ -1,7 +1,7 @@
 from ssc.data.demo import generate
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     generate(
         snakemake.output[0],
         train=snakemake.params.train,

@@ -1,8 +1,8 @@
 from ssc.data.releases import archive_url
 from ssc.download import download
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     download(
         archive_url(snakemake.wildcards.release, mirror=snakemake.config["dataset"]["mirror"]),
         snakemake.output[0],

@@ -1,5 +1,5 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.weights import download_imagenet
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     download_imagenet(snakemake.wildcards.network, snakemake.output[0])

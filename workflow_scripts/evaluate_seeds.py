@@ -1,7 +1,7 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.seeds import summarise_seeds
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     summarise_seeds(
         index=snakemake.input.index,
         shards=snakemake.input.shards,

@@ -1,7 +1,7 @@
 from ssc.irn_labels import write_irn_labels
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_irn_labels(
         index=snakemake.input.index,
         shard=snakemake.wildcards.shard,

@@ -1,9 +1,10 @@
-from ssc.progress import logged
-from ssc.provenance import write_manifest
+from ssc.job import job
+from ssc.manifest import write_manifest
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_manifest(
         snakemake.output[0],
         config=snakemake.params.config,
         experiment=snakemake.wildcards.experiment,
+        files=dict(snakemake.input.items()),
     )

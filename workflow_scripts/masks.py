@@ -1,8 +1,8 @@
 from ssc.data.index import read_index
 from ssc.data.masks import write_masks
-from ssc.progress import logged
+from ssc.job import job
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     index = read_index(snakemake.input.index)
     write_masks(
         index.shard(snakemake.wildcards.split, snakemake.wildcards.shard),

@@ -1,7 +1,7 @@
+from ssc.job import job
 from ssc.memory import write_memory
-from ssc.progress import logged
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_memory(
         classes=snakemake.input.classes,
         output=snakemake.output.table,

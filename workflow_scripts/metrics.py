@@ -1,7 +1,7 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.report import write_metrics
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_metrics(
         metrics=snakemake.params.stages,
         index=snakemake.input.index,

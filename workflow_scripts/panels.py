@@ -1,7 +1,7 @@
+from ssc.job import job
 from ssc.panels import write_panels, write_val_panels
-from ssc.progress import logged
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_panels(
         index=snakemake.input.index,
         superpixels=snakemake.input.superpixels,

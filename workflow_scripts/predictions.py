@@ -1,7 +1,7 @@
+from ssc.job import job
 from ssc.prediction import write_predictions
-from ssc.progress import logged
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_predictions(
         index=snakemake.input.index,
         split=snakemake.wildcards.split,

@@ -1,5 +1,5 @@
 from ssc.intermediate import import_pseudo_labels
-from ssc.progress import logged
+from ssc.job import job
 from ssc.pseudo_labels import write_pseudo_labels
 
 files = {
@@ -9,7 +9,7 @@ files = {
     "confidence": snakemake.output.confidence,
 }
 settings = snakemake.params.settings
-with logged(snakemake.log[0]):
+with job(snakemake):
     if settings["folder"]:
         import_pseudo_labels(**files, folder=settings["folder"])
     else:

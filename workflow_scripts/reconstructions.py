@@ -1,7 +1,7 @@
+from ssc.job import job
 from ssc.panels import write_reconstructions
-from ssc.progress import logged
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_reconstructions(
         index=snakemake.input.index,
         classifiers=snakemake.params.classifiers,

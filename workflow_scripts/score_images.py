@@ -1,7 +1,7 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.seeds import score_images
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     score_images(
         index=snakemake.input.index,
         cams=snakemake.input.cams,

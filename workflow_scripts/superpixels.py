@@ -1,5 +1,5 @@
 from ssc.intermediate import import_superpixels
-from ssc.progress import logged
+from ssc.job import job
 from ssc.superpixels import write_superpixels
 
 files = {
@@ -8,7 +8,7 @@ files = {
     "output": snakemake.output[0],
 }
 settings = snakemake.params.settings
-with logged(snakemake.log[0]):
+with job(snakemake):
     if settings["folder"]:
         import_superpixels(**files, folder=settings["folder"])
     else:

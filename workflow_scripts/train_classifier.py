@@ -1,8 +1,8 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.training.classifier import train_classifier
 from ssc.training.launch import launch
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     launch(
         train_classifier,
         processes=max(1, snakemake.resources.gpu),
@@ -20,4 +20,5 @@ with logged(snakemake.log[0]):
         memory=snakemake.config["memory"],
         compile=snakemake.config["compile"],
         workers=snakemake.config["workers"],
+        threads=snakemake.params.threads,
     )

@@ -1,8 +1,8 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.training.irn import train_irn
 from ssc.training.launch import launch
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     launch(
         train_irn,
         processes=max(1, snakemake.resources.gpu),
@@ -18,4 +18,5 @@ with logged(snakemake.log[0]):
         precision=snakemake.params.precision,
         compile=snakemake.config["compile"],
         workers=snakemake.config["workers"],
+        threads=snakemake.params.threads,
     )

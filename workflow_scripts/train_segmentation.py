@@ -1,8 +1,8 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.training.launch import launch
 from ssc.training.segmentation import train_segmentation
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     launch(
         train_segmentation,
         processes=max(1, snakemake.resources.gpu),
@@ -19,4 +19,5 @@ with logged(snakemake.log[0]):
         precision=snakemake.params.precision,
         compile=snakemake.config["compile"],
         workers=snakemake.config["workers"],
+        threads=snakemake.params.threads,
     )

@@ -1,5 +1,5 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.unpack import unpack
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     unpack(snakemake.input[0], snakemake.output[0])

@@ -1,7 +1,7 @@
-from ssc.progress import logged
+from ssc.job import job
 from ssc.voc_server import write_voc_archive
 
-with logged(snakemake.log[0]):
+with job(snakemake):
     write_voc_archive(
         index=snakemake.input.index,
         predictions=snakemake.input.predictions,

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from ssc.data.index import Index, Row
 from ssc.errors import InputError
 from ssc.files import read_json
+from ssc.progress import log
 
 _KEYS = {
     "images": {"id", "file_name", "height", "width"},
@@ -61,11 +62,11 @@ def read_instances(path: str | Path) -> dict:
     """
     instances = read_json(path)
     for kind, keys in _KEYS.items():
-        if kind not in instances:
+        if not isinstance(instances, dict) or not isinstance(instances.get(kind), list):
             raise InputError(f"{path} has no list {kind!r}; give an instances JSON as COCO publishes it.")
         for entry in instances[kind]:
-            if not keys <= entry.keys():
-                missing = ", ".join(sorted(keys - entry.keys()))
+            if missing := keys - (entry.keys() if isinstance(entry, dict) else set()):
+                missing = ", ".join(sorted(missing))
                 raise InputError(f"{path}: an entry of {kind!r} lacks {missing}; give an instances JSON of COCO.")
     known = class_of_category(instances)
     for annotation in instances["annotations"]:
@@ -95,6 +96,8 @@ def _index_split(split: str, folder: str | Path, path: str | Path) -> tuple[list
     labels = defaultdict(set)
     for annotation in instances["annotations"]:
         labels[annotation["image_id"]].add(class_of[annotation["category_id"]])
+    if unlisted := labels.keys() - {image["id"] for image in instances["images"]}:
+        log.warning("Warning: %s has annotations of %d images that it does not list.", path, len(unlisted))
     rows = [
         Row(
             id=image_id(image["file_name"]),

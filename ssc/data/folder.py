@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -33,8 +34,8 @@ def index_folder(
             it exists and otherwise the sorted names found in the CSV.
 
     Raises:
-        InputError: a file or folder is missing, or a line of the CSV has the wrong cells, names an absent
-            photo, a photo twice, an unknown split or an unknown class.
+        InputError: a file or folder is missing, no photo has a mask, or a line of the CSV has the wrong cells, names
+            an absent photo, a photo twice, an unknown split or an unknown class.
     """
     root = Path(root)
     for folder in (images, masks):
@@ -69,12 +70,26 @@ def index_folder(
         lines[image_id] = where
         photo = f"{root / images}/{image}"
         if not exists(photo):
-            raise InputError(f"{where}: {photo} does not exist; mend the path or drop the line.")
+            near = _otherwise_written(photo, listing)
+            hint = f" (but {near!r}, written otherwise)" if near else ""
+            raise InputError(f"{where}: {photo} does not exist{hint}; mend the path or drop the line.")
         mask = f"{root / masks}/{image_id}.png" if masks is not None else ""
         if not exists(mask):
             mask = ""
         rows.append(Row(image_id, split, photo, mask, class_ids(found, names, where=where)))
+    if masks is not None and rows and not any(row.mask for row in rows):
+        raise InputError(f"{root / masks} holds no mask of a photo; name them <image id>.png, or drop dataset.masks.")
     return Index(names, rows)
+
+
+def _otherwise_written(path: str, listing: Callable[[str], Iterable[str]]) -> str | None:
+    """A name in the same folder that differs in case or in its Unicode form, such as one a Mac has written."""
+
+    def plain(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    folder, wanted = os.path.split(path)
+    return next((name for name in sorted(listing(folder)) if plain(name) == plain(wanted)), None)
 
 
 def _read_labels(path: Path) -> Iterator[tuple[str, PurePosixPath, str, list[str]]]:

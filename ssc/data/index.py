@@ -1,5 +1,7 @@
 """The index: one table of images, whatever data set they come from. No pixels are read to make or use it."""
 
+import hashlib
+import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from ssc.errors import InputError
 from ssc.files import check_member_name, read_tsv, write_text, write_tsv
 
 SPLITS = ("train", "val", "test")
-HEADER = ["id", "split", "image", "mask", "labels"]
+HEADER = ["id", "split", "image", "mask", "labels", "digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Row:
         mask: path of the ground truth (a label PNG, or a COCO instances JSON), empty where there is none.
             Masks of training images serve evaluation of seeds and pseudo-labels only.
         labels: ids of the classes present, ascending, 1..C (0 is background).
+        digest: of the photo's file, so that a result is known to be of another photo of that name; empty if not taken.
     """
 
     id: str
@@ -30,6 +33,13 @@ class Row:
     image: str
     mask: str
     labels: tuple[int, ...]
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """Digest, 16 hexadecimal digits, of what a result for the image depends on; its ground truth does not count."""
+        text = json.dumps([self.id, self.image, self.labels, self.digest])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -95,13 +105,30 @@ def write_index(path: str | Path, index: Index, *, needed: str = "train") -> Non
         raise InputError("The data set has no training image; check the paths and the split column.")
     if not index.split(needed):
         raise InputError(f"Split {needed!r} has no image; set prediction.split to one that has, such as train.")
-    write_text(classes_path(path), "".join(f"{name}\n" for name in index.classes))
-    cells = ([r.id, r.split, r.image, r.mask, ";".join(map(str, r.labels))] for r in index.rows)
+    write_text(Path(path).with_name("classes.txt"), "".join(f"{name}\n" for name in index.classes))
+    _write_rows(path, index.rows)
+
+
+def write_parts(path: str | Path, index: Index, shards: int) -> None:
+    """Write the tables of the splits and of their shards, each of which changes only if its own images do.
+
+    Beside the index `path`, they are `index/<split>.tsv` and `index/<split>/<k>-of-<n>.tsv`, n being `shards`.
+    """
+    folder = Path(path).parent / "index"
+    for split in SPLITS:
+        _write_rows(folder / f"{split}.tsv", index.split(split))
+        for number in range(1, shards + 1):
+            shard = f"{number}-of-{shards}"
+            _write_rows(folder / split / f"{shard}.tsv", index.shard(split, shard))
+
+
+def _write_rows(path: str | Path, rows: Iterable[Row]) -> None:
+    cells = ([r.id, r.split, r.image, r.mask, ";".join(map(str, r.labels)), r.digest] for r in rows)
     write_tsv(path, HEADER, cells)
 
 
 def read_index(path: str | Path) -> Index:
-    """Read what `write_index` wrote.
+    """Read what `write_index` or `write_parts` wrote.
 
     Raises:
         InputError: a file is absent, or the table lacks a column or cell or names an unknown split.
@@ -111,13 +138,14 @@ def read_index(path: str | Path) -> Index:
         if list(cells) != HEADER or None in cells.values() or cells["split"] not in SPLITS:
             raise InputError(f"{path}, line {line}: expected {', '.join(HEADER)}; make the index again.")
         labels = tuple(int(label) for label in cells["labels"].split(";") if label)
-        rows.append(Row(cells["id"], cells["split"], cells["image"], cells["mask"], labels))
+        rows.append(Row(cells["id"], cells["split"], cells["image"], cells["mask"], labels, cells["digest"]))
     return Index(classes=read_classes(classes_path(path)), rows=rows)
 
 
 def classes_path(index_path: str | Path) -> Path:
-    """Where the class names of an index lie."""
-    return Path(index_path).with_name("classes.txt")
+    """Where the class names of an index lie: beside the table, or above the folder of the parts it belongs to."""
+    folders = list(Path(index_path).absolute().parents)[:3]
+    return next((file for folder in folders if (file := folder / "classes.txt").exists()), folders[0] / "classes.txt")
 
 
 def read_classes(path: str | Path) -> list[str]:

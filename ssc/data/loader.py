@@ -57,12 +57,12 @@ class TrainingLoader:
         """Batches per epoch."""
         return self._count // self.batch_size
 
-    def epoch(self, number: int) -> Iterator[list[torch.Tensor]]:
-        """Batches of epoch `number`, counted from 0."""
+    def epoch(self, number: int, *, skip: int = 0) -> Iterator[list[torch.Tensor]]:
+        """Batches of epoch `number`, counted from 0, without the first `skip`; they have a length."""
         order = np.random.default_rng((self._seed, number)).permutation(self._count)
         size = self.batch_size
         self._batches[:] = [
             [(number, int(position)) for position in order[k * size : (k + 1) * size][rank() :: processes()]]
-            for k in range(len(self))
+            for k in range(skip, len(self))
         ]
         return iter(self._loader)

@@ -1,5 +1,6 @@
 """Ground truth as label maps: (H, W) uint8, 0 background, 1..C classes, 255 ignored."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -13,9 +14,11 @@ from ssc import archive
 from ssc.conventions import IGNORE
 from ssc.data.coco import class_of_category, image_id, read_instances
 from ssc.data.index import Row
+from ssc.data.photos import Size, open_photo, upright_size
 from ssc.errors import InputError
+from ssc.provenance import file_digest, result_identity
 
-_ORIENTATION, _TURNED = 0x0112, 5  # EXIF tag; values from 5 on swap the sides
+_FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # JPEG would change the labels
 
 
 def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> None:
@@ -33,14 +36,22 @@ def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> No
         InputError: a mask or photo cannot be read, the two differ in size, or a mask holds a value other than
             0..C and 255.
     """
-    renderer = cache(_instances_renderer)
-    with archive.write(output) as writer:
+    renderer, digest = cache(_instances_renderer), cache(file_digest)
+    rows = [row for row in rows if row.mask]
+    keys = {f"{row.id}.png": _key(row, digest) for row in rows}
+    with archive.resume(output, identity=result_identity(__name__, {"classes": num_classes}), keys=keys) as writer:
         for row in rows:
-            if not row.mask:
+            if f"{row.id}.png" in writer:
                 continue
             labels = renderer(row.mask)(row.id) if row.mask.endswith(".json") else read_mask(row.mask)
             _check(labels, row, num_classes)
             writer.add_labels(row.id, labels)
+
+
+def _key(row: Row, digest: Callable[[str], str]) -> str:
+    """Key of a mask in its archive: its file counts; where that is absent, reading it will say so."""
+    content = digest(row.mask) if Path(row.mask).is_file() else ""
+    return hashlib.sha256(f"{row.key} {content}".encode()).hexdigest()[:16]
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -49,9 +60,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is absent, no image, or has colour channels or 16 bits.
     """
-    with _open(path) as image:
-        if image.mode not in ("P", "L", "1"):
-            raise InputError(f"{path} has mode {image.mode}; a mask is an 8-bit palette or greyscale PNG of class ids.")
+    with open_mask(path) as image:
         try:
             return np.asarray(image).astype(np.uint8)
         except (OSError, SyntaxError) as error:  # Pillow reports a wrong PNG checksum as the latter.
@@ -126,24 +135,39 @@ def _instances_renderer(path: str) -> Callable[[str], np.ndarray]:
     return render
 
 
+def open_mask(path: str | Path) -> Image.Image:
+    """Open a label map: its header is read, its pixels are not yet.
+
+    Raises:
+        InputError: the file is absent, no image of a format that keeps labels, or has colour channels or 16 bits.
+    """
+    try:
+        image = Image.open(path, formats=_FORMATS)
+    except FileNotFoundError:
+        raise InputError(f"The mask {path} does not exist; restore it.") from None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable image ({error}); restore it.") from None
+    if image.mode not in ("P", "L", "1"):
+        raise InputError(f"{path} has mode {image.mode}; a mask is an 8-bit palette or greyscale PNG of class ids.")
+    return image
+
+
+def check_size(row: Row, mask: Size, photo: Size) -> None:
+    """Check that a mask (height, width) fits the upright photo of its row.
+
+    Raises:
+        InputError: it does not.
+    """
+    if mask != photo:
+        raise InputError(
+            f"The mask {row.mask} is {mask[1]}x{mask[0]}, its photo {row.image} {photo[1]}x{photo[0]}; "
+            "restore the pair."
+        )
+
+
 def _check(labels: np.ndarray, row: Row, num_classes: int) -> None:
-    with _open(row.image) as photo:
-        width, height = photo.size
-        if photo.getexif().get(_ORIENTATION, 1) >= _TURNED:  # photos are turned upright when they are read
-            width, height = height, width
-    if labels.shape != (height, width):
-        mask = f"{labels.shape[1]}x{labels.shape[0]}"
-        raise InputError(f"The mask {row.mask} is {mask}, its photo {row.image} {width}x{height}; restore the pair.")
+    with open_photo(row.image) as photo:
+        check_size(row, labels.shape, upright_size(photo))
     wrong = labels[(labels > num_classes) & (labels != IGNORE)]
     if wrong.size:
         raise InputError(f"The mask {row.mask} of {row.id} holds {wrong[0]}; use 0..{num_classes} and {IGNORE}.")
-
-
-def _open(path: str | Path) -> Image.Image:
-    """Open an image; only its header is read."""
-    try:
-        return Image.open(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; the index names it.") from None
-    except OSError as error:
-        raise InputError(f"{path} is not a readable image ({error}); restore it.") from None

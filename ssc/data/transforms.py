@@ -4,23 +4,17 @@ Every random choice is drawn from the generator passed in, so that a sample depe
 alone and not on the number of loader workers.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
-from ssc.errors import InputError
+from ssc.data.photos import UNREADABLE, Size, open_photo, unreadable, upright_size
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-
-Size = tuple[int, int]  # (height, width)
-
-# What Pillow raises on damaged files; struct.error comes from EXIF.
-_UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -29,7 +23,7 @@ def read_image(path: str | Path) -> np.ndarray:
     16-bit values become their high byte; transparency is dropped.
 
     Raises:
-        InputError: the file is absent, no readable image, or has 32 bits per pixel, whose range is not known.
+        InputError: the file is absent, damaged, or none that `ssc.data.photos.open_photo` takes.
     """
     return read_for_resize(path, lambda size: size)[0]
 
@@ -50,17 +44,13 @@ def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[n
     Raises:
         InputError: see `read_image`.
     """
-    try:
-        with Image.open(path) as image:
+    with open_photo(path) as image:
+        try:
             wanted = _reduce_jpeg(image, target) if image.format in ("JPEG", "MPO") else None
             ImageOps.exif_transpose(image, in_place=True)
             upright = image
-    except FileNotFoundError:
-        raise InputError(f"The image {path} does not exist; the index is older than the data, make it again.") from None
-    except _UNREADABLE as error:
-        raise InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.") from None
-    if upright.mode in ("I", "F"):
-        raise InputError(f"The image {path} has 32-bit grey values; save it with 8 or 16 bits.")
+        except UNREADABLE as error:
+            raise unreadable(path, error) from None
     if upright.mode.startswith("I;16"):
         # Pillow's conversion to RGB would clip at 255.
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
@@ -70,9 +60,9 @@ def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[n
 
 def _reduce_jpeg(image: Image.Image, target: Callable[[Size], Size]) -> Size:
     """Set the scale at which an open JPEG will be decoded; the size wanted of the upright photo."""
-    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    wanted = target(image.size if turned else image.size[::-1])
-    image.draft(None, wanted if turned else wanted[::-1])
+    upright = upright_size(image)
+    wanted = target(upright)
+    image.draft(None, wanted[::-1] if upright == image.size[::-1] else wanted)
     return wanted
 
 

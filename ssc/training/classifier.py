@@ -18,7 +18,15 @@ from ssc.models.classifier import CAMClassifier
 from ssc.models.loss_networks import loss_network
 from ssc.models.reconstruction import ReconstructionNet, decoder_input
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, seed_epoch, seed_everything, set_poly_lr
+from ssc.training.common import (
+    Checkpoint,
+    History,
+    seed_everything,
+    seed_step,
+    set_poly_lr,
+    take_over,
+    training_identity,
+)
 from ssc.weights import load_backbone, load_whole, read_header, save_weights
 
 
@@ -37,6 +45,7 @@ def train_classifier(
     memory: str = "fast",
     compile: bool = False,
     workers: int = 0,
+    threads: int | None = None,
 ) -> None:
     """Train the classifier and write its weights.
 
@@ -51,15 +60,27 @@ def train_classifier(
         history: JSON file of the losses over the training.
         settings: the `classifier` section of the config.
         seed: fixes initial weights, order and augmentation.
-        device, precision, memory, compile, workers: see the config.
+        device, precision, memory, compile, workers, threads: see the config.
 
     Raises:
         InputError: weights that do not fit, unreadable photos, a diverging training, or batch norms to be trained by
             several processes on the CPU.
     """
-    seed_everything(seed)
+    seed_everything(seed, threads)
     device = select_device(device)
     table = read_index(index)
+    rows = table.split("train")
+    identity = training_identity(
+        __name__,
+        table,
+        settings=settings,
+        seed=seed,
+        precision=precision,
+        threads=threads,
+        files=[*superpixels, initial, loss_weights],
+    )
+    if take_over(identity, output, history):
+        return
     cdr, asm = settings["cdr"], settings["asm"]
     options = classifier_arguments(settings, table.num_classes)
     model = CAMClassifier(**options)
@@ -90,7 +111,6 @@ def train_classifier(
         if isinstance(reconstruction_loss, PerceptualLoss):
             reconstruction_loss.network.compile()
 
-    rows = table.split("train")
     sample = Sampler(
         archive=Archive(*superpixels) if asm["enabled"] else None,
         num_classes=table.num_classes,
@@ -102,20 +122,20 @@ def train_classifier(
     losses_over_time = History(total)
     checkpoint = Checkpoint(
         output,
-        identity={"model": options, "settings": settings, "seed": seed, "precision": precision},
-        inputs=[index, *superpixels, initial, loss_weights],
+        identity=identity,
         modules=modules,
         optimizers=optimizers,
         history=losses_over_time,
     )
-    first = checkpoint.resume()
+    done = checkpoint.resume()
     model.train()
     synchronise_norms(model)
     log.info("Classifier: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
-    for epoch in range(first, epochs):
-        seed_epoch(seed, epoch)
-        step = epoch * len(loader)
-        for image, labels, regions in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+    for epoch in range(done // len(loader), epochs):
+        step = max(done, epoch * len(loader))
+        batches = loader.epoch(epoch, skip=step % len(loader))
+        for image, labels, regions in track(batches, f"epoch {epoch + 1}/{epochs}"):
+            seed_step(seed, step)
             image, labels = image.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             for each in optimizers:
                 set_poly_lr(each, step, total)
@@ -138,7 +158,8 @@ def train_classifier(
                 each.step()
             losses_over_time.add(step, losses)
             step += 1
-        checkpoint.save(epoch + 1)
+            checkpoint.end_if_asked(step)
+        checkpoint.save(step)
 
     parts = {"classifier": (model, options)}
     if cdr["enabled"]:
@@ -146,7 +167,7 @@ def train_classifier(
     if is_main():
         losses_over_time.write(history)
         save_weights(output, parts, classes=table.classes, seed=seed, settings=settings)
-        checkpoint.remove()
+        checkpoint.finish(output, history)
 
 
 def classifier_losses(

@@ -1,8 +1,7 @@
 """What the training loops share: schedule, loss history, resumable checkpoints."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +9,33 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ssc.distributed import global_sum, is_main, rank, wait_for_all
-from ssc.errors import InputError
+from ssc import kept
+from ssc.data.index import Index
+from ssc.distributed import global_sum, is_main, processes, rank
+from ssc.errors import InputError, Interrupted
 from ssc.files import atomic, write_json
+from ssc.interruption import received
 from ssc.progress import log
+from ssc.provenance import result_identity
 
 _HISTORY_POINTS = 200
 
 
-def seed_everything(seed: int) -> None:
-    """Seed torch and ask for deterministic kernels (CUDA's few without one warn)."""
+def seed_everything(seed: int, threads: int | None = None) -> None:
+    """Seed torch and ask for deterministic kernels (CUDA's few without one warn).
+
+    On the CPU sums are cut by threads: `threads` fixes their number, of all processes together; None leaves it.
+    """
     torch.manual_seed(seed)
+    if threads:
+        torch.set_num_threads(max(1, threads // processes()))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Seed torch for an epoch, in each process differently: dropout goes on alike in a resumed training."""
-    torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank())).generate_state(1)[0]))
+def seed_step(seed: int, step: int) -> None:
+    """Seed torch for a step, in each process differently: dropout goes on alike in a resumed training."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank())).generate_state(1)[0]))
 
 
 def set_poly_lr(optimizer: Optimizer, step: int, total: int, *, power: float = 0.9, floor: float = 0.0) -> None:
@@ -85,15 +93,47 @@ class History:
         write_json(path, {"points": self.points})
 
 
+def training_identity(
+    module: str,
+    table: Index,
+    *,
+    settings: dict,
+    seed: int,
+    precision: str,
+    threads: int | None,
+    files: Iterable[str | Path | None],
+) -> str:
+    """Identity of a training's result: code, settings, training images with their labels, and the files it reads."""
+    values = {
+        "classes": table.classes,
+        "images": [row.key for row in table.split("train")],
+        "settings": settings,
+        "seed": seed,
+        "precision": precision,
+        "threads": threads,
+    }
+    return result_identity(module, values, files)
+
+
+def take_over(identity: str, *results: str | Path) -> bool:
+    """Take over what an earlier training of the same identity has written; whether there is anything."""
+    found = all(kept.intact(path, identity) for path in results)
+    if found:
+        log.info("Nothing that the training depends on has changed: its result is kept.")
+        for path in results if is_main() else ():
+            kept.restore(path, identity)
+    return found
+
+
 class Checkpoint:
     """State of an unfinished training, beside its output; with it a killed job goes on from its last epoch.
 
-    It knows nothing of the number of processes; all of them restore what the main one has saved.
+    Asked to end by a signal (see `ssc.interruption`), a training saves its state at the end of the step and loses
+    nothing. The checkpoint knows nothing of the number of processes; all of them restore what the main one has saved.
 
     Args:
         output: the weight file that the training is to write; the checkpoint is `<output>.checkpoint`.
-        identity: JSON values that determine the result; a checkpoint of another identity is not used.
-        inputs: files that determine the result by their content (None is left out), such as the weights to start from.
+        identity: of the result, see `ssc.provenance.result_identity`; a checkpoint of another identity is not used.
         modules, optimizers: what to save and restore.
     """
 
@@ -101,66 +141,76 @@ class Checkpoint:
         self,
         output: str | Path,
         *,
-        identity: dict,
-        inputs: Sequence[str | Path | None],
+        identity: str,
         modules: Sequence[nn.Module],
         optimizers: Sequence[Optimizer],
         history: History,
     ):
         self.path = Path(f"{output}.checkpoint")
-        self._digest = _digest(identity, inputs)
+        self._identity = identity
         self._modules, self._optimizers, self._history = modules, optimizers, history
 
     def resume(self) -> int:
-        """Restore the saved state; the number of finished epochs, 0 without a usable checkpoint."""
-        if not self.path.exists():
+        """Restore the saved state; the number of finished steps, 0 without a usable checkpoint."""
+        if not self._sum(self.path.exists()):
             return 0
+        reason = None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            usable = state["digest"] == self._digest
+            if state["identity"] != self._identity:
+                reason = "belongs to other settings, data or code"
         except Exception as error:  # a torn file may fail in many ways; none of them may stop a fresh start
-            log.warning("%s cannot be read (%s)", self.path, error)
-            usable = False
-        if not usable:
-            wait_for_all()  # until each has seen it
+            reason = f"cannot be read ({type(error).__name__})"
+        if self._sum(reason is not None):  # as soon as one process cannot use it, none does
             if is_main():
                 aside = self.path.with_suffix(".unused")
                 self.path.replace(aside)
-                log.warning(
-                    "The checkpoint belongs to another run or is damaged: set aside as %s, starting afresh.", aside
-                )
+                log.warning("%s %s: set aside as %s, starting afresh.", self.path, reason or "is unusable", aside)
             return 0
         for module, saved in zip(self._modules, state["modules"], strict=True):
             module.load_state_dict(saved)
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self._history.load_state_dict(state["history"])
-        log.info("Resumed after epoch %d.", state["epoch"])
-        return state["epoch"]
+        log.info("Resumed after step %d.", state["step"])
+        return state["step"]
 
-    def save(self, epoch: int) -> None:
-        """Save the state after `epoch` finished epochs."""
+    def save(self, step: int) -> None:
+        """Save the state after `step` finished steps."""
         if not is_main():
             return
         state = {
-            "digest": self._digest,
-            "epoch": epoch,
+            "identity": self._identity,
+            "step": step,
             "modules": [module.state_dict() for module in self._modules],
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "history": self._history.state_dict(),
         }
+        # Through memory: of a full disk torch.save says no more than that writing failed.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
         with atomic(self.path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
-    def remove(self) -> None:
-        """Delete the checkpoint: the training is done."""
+    def end_if_asked(self, step: int) -> None:
+        """After `step` finished steps, end the training if a signal has asked any of its processes to.
+
+        Raises:
+            Interrupted: one has; the state is saved.
+        """
+        if self._sum(received() is not None):
+            self.save(step)
+            raise Interrupted(
+                f"Ended by {received() or 'a signal'} after step {step}, which {self.path} holds; run again to go on."
+            )
+
+    def finish(self, *results: str | Path) -> None:
+        """Delete the checkpoint, since the training is done, and keep its results for a rerun."""
         self.path.unlink(missing_ok=True)
+        for path in results:
+            kept.keep(path, self._identity)
 
-
-def _digest(identity: dict, inputs: Sequence[str | Path | None]) -> str:
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
-    for path in inputs:
-        if path is not None:
-            with Path(path).open("rb") as handle:
-                digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
+    def _sum(self, value: bool) -> int:
+        """In how many of the processes it is true."""
+        device = next(self._modules[0].parameters()).device
+        return int(global_sum(torch.tensor(int(value), device=device)))

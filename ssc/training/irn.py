@@ -16,7 +16,15 @@ from ssc.device import autocast, select_device
 from ssc.distributed import global_sum, is_main, sum_gradients
 from ssc.models.irn import IRN
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, seed_epoch, seed_everything, set_poly_lr
+from ssc.training.common import (
+    Checkpoint,
+    History,
+    seed_everything,
+    seed_step,
+    set_poly_lr,
+    take_over,
+    training_identity,
+)
 from ssc.weights import save_weights
 
 
@@ -33,6 +41,7 @@ def train_irn(
     precision: str = "auto",
     compile: bool = False,
     workers: int = 0,
+    threads: int | None = None,
 ) -> None:
     """Train the edge and displacement heads and write the network's weights.
 
@@ -43,14 +52,20 @@ def train_irn(
         output: safetensors file with the part `irn`.
         history: JSON file of the losses over the training.
         settings: the `irn` section of the config.
-        seed, device, precision, compile, workers: as in `train_classifier`.
+        seed, device, precision, compile, workers, threads: as in `train_classifier`.
 
     Raises:
         InputError: weights that do not fit, unreadable photos, or a diverging training.
     """
-    seed_everything(seed)
+    seed_everything(seed, threads)
     device = select_device(device)
-    rows = read_index(index).split("train")
+    table = read_index(index)
+    rows = table.split("train")
+    identity = training_identity(
+        __name__, table, settings=settings, seed=seed, precision=precision, threads=threads, files=[*labels, initial]
+    )
+    if take_over(identity, output, history):
+        return
     options = {"backbone": settings["backbone"], "output_stride": settings["output_stride"]}
     model = IRN(**options, weights=initial).to(device, memory_format=torch.channels_last).train()
     edge = [*model.edge.parameters(), *model.edge_fuse.parameters()]
@@ -73,18 +88,18 @@ def train_irn(
     losses_over_time = History(total)
     checkpoint = Checkpoint(
         output,
-        identity={"model": options, "settings": settings, "seed": seed, "precision": precision},
-        inputs=[index, *labels, initial],
+        identity=identity,
         modules=[model],
         optimizers=[optimizer],
         history=losses_over_time,
     )
-    first = checkpoint.resume()
+    done = checkpoint.resume()
     log.info("IRN: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
-    for epoch in range(first, epochs):
-        seed_epoch(seed, epoch)
-        step = epoch * len(loader)
-        for image, target in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+    for epoch in range(done // len(loader), epochs):
+        step = max(done, epoch * len(loader))
+        batches = loader.epoch(epoch, skip=step % len(loader))
+        for image, target in track(batches, f"epoch {epoch + 1}/{epochs}"):
+            seed_step(seed, step)
             set_poly_lr(optimizer, step, total)
             with autocast(device, precision):
                 edges, displacements = model(image.to(device, non_blocking=True))
@@ -96,13 +111,14 @@ def train_irn(
             optimizer.step()
             losses_over_time.add(step, losses)
             step += 1
-        checkpoint.save(epoch + 1)
+            checkpoint.end_if_asked(step)
+        checkpoint.save(step)
 
     model.displacement_mean.copy_(_mean_displacement(model, loader, device=device, precision=precision))
     if is_main():
         losses_over_time.write(history)
         save_weights(output, {"irn": (model, options)}, seed=seed, settings=settings)
-        checkpoint.remove()
+        checkpoint.finish(output, history)
 
 
 class Sampler:

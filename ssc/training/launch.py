@@ -7,6 +7,7 @@ fails.
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,15 +20,16 @@ from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ssc.data.index import read_index
 from ssc.device import select_device
 from ssc.distributed import is_main
-from ssc.errors import InputError
+from ssc.errors import InputError, Interrupted, sentence
 from ssc.files import read_json, write_json
+from ssc.interruption import heed_signals
 from ssc.progress import log, log_file
 
 
@@ -46,7 +48,8 @@ def launch(train: Callable[..., None], *, processes: int, log_path: str | Path, 
         RuntimeError: a process failed otherwise; the text holds its traceback.
     """
     if processes == 1:
-        train(**arguments)
+        with heed_signals():
+            train(**arguments)
         return
     _check_device(arguments["device"], processes)
     device = select_device(arguments["device"])
@@ -78,14 +81,22 @@ def launch(train: Callable[..., None], *, processes: int, log_path: str | Path, 
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
+        # PyTorch's launcher takes over the first four, hands them to the processes, and never gives them back.
+        taken = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+        before = {each: signal.getsignal(each) for each in taken}
+        signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
         try:
             elastic_launch(config, sys.executable)("-m", "ssc.training.launch", str(path))
-        except ChildFailedError as error:
+        except (ChildFailedError, SignalException) as error:
             # No reason is given where all were killed from outside.
-            reason = read_json(failure) if failure.exists() else {"input": False, "text": ""}
-            if reason["input"]:
-                raise InputError(reason["text"]) from None
+            reason = read_json(failure) if failure.exists() else {"told": False, "text": f"It was killed: {error}"}
+            if reason["told"]:
+                kind = Interrupted if isinstance(error, SignalException) else InputError
+                raise kind(reason["text"]) from None
             raise RuntimeError(f"A training process failed.\n{reason['text']}") from error
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 def _check_device(name: str, processes: int) -> None:
@@ -126,12 +137,13 @@ def _run(path: Path) -> None:
     else:
         log.disabled = True
     try:
-        getattr(import_module(job["module"]), job["function"])(**job["arguments"])
+        with heed_signals():
+            getattr(import_module(job["module"]), job["function"])(**job["arguments"])
     except Exception as error:
         # The first to fail says why; the others fail for want of it.
         if not failure.exists():
-            known = isinstance(error, InputError)
-            write_json(failure, {"input": known, "text": str(error) if known else traceback.format_exc()})
+            told = sentence(error)
+            write_json(failure, {"told": bool(told), "text": told or traceback.format_exc()})
         os._exit(1)  # without waiting for messages that will never come
     dist.destroy_process_group()
 

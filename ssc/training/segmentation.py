@@ -18,7 +18,15 @@ from ssc.errors import InputError
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.deeplab import DeepLabV2, mean_logits
 from ssc.progress import log, track
-from ssc.training.common import Checkpoint, History, seed_epoch, seed_everything, set_poly_lr
+from ssc.training.common import (
+    Checkpoint,
+    History,
+    seed_everything,
+    seed_step,
+    set_poly_lr,
+    take_over,
+    training_identity,
+)
 from ssc.training.cotraining import cotraining_losses, mask_labels
 from ssc.weights import save_weights
 
@@ -37,6 +45,7 @@ def train_segmentation(
     precision: str = "auto",
     compile: bool = False,
     workers: int = 0,
+    threads: int | None = None,
 ) -> None:
     """Train the segmentation network, or with co-training the two networks, and write the weights.
 
@@ -49,7 +58,7 @@ def train_segmentation(
         output: safetensors file with the part `segmentation` and, with co-training, `segmentation_2`.
         history: JSON file of the losses over the training.
         settings: the `segmentation` section of the config.
-        seed, device, precision, compile, workers: as in `train_classifier`.
+        seed, device, precision, compile, workers, threads: as in `train_classifier`.
 
     Raises:
         InputError: co-training without confidence masks, weights that do not fit, unreadable photos, a diverging
@@ -58,10 +67,21 @@ def train_segmentation(
     cotrained = settings["training"] == "cotraining"
     if cotrained and not confidence:
         raise InputError("segmentation.training: cotraining needs confidence masks; give them, or set it to plain.")
-    seed_everything(seed)
+    seed_everything(seed, threads)
     device = select_device(device)
     table = read_index(index)
     rows = table.split("train")
+    identity = training_identity(
+        __name__,
+        table,
+        settings=settings,
+        seed=seed,
+        precision=precision,
+        threads=threads,
+        files=[*pseudo_labels, *confidence, initial],
+    )
+    if take_over(identity, output, history):
+        return
     options = {
         "num_classes": table.num_classes + 1,
         "backbone": settings["backbone"],
@@ -91,13 +111,12 @@ def train_segmentation(
     losses_over_time = History(total)
     checkpoint = Checkpoint(
         output,
-        identity={"model": options, "settings": settings, "seed": seed, "precision": precision},
-        inputs=[index, *pseudo_labels, *confidence, initial],
+        identity=identity,
         modules=networks,
         optimizers=[optimizer],
         history=losses_over_time,
     )
-    first = checkpoint.resume()
+    done = checkpoint.resume()
     for network in networks:
         network.train()
         if settings["freeze_norm"]:
@@ -108,10 +127,11 @@ def train_segmentation(
     # Numbers of this process's images in the whole batch.
     numbers = range(rank(), loader.batch_size, processes())
     log.info("Segmentation: %d images, %d epochs of %d steps on %s.", len(rows), epochs, len(loader), device)
-    for epoch in range(first, epochs):
-        seed_epoch(seed, epoch)
-        step = epoch * len(loader)
-        for batch in track(loader.epoch(epoch), f"epoch {epoch + 1}/{epochs}", len(loader)):
+    for epoch in range(done // len(loader), epochs):
+        step = max(done, epoch * len(loader))
+        batches = loader.epoch(epoch, skip=step % len(loader))
+        for batch in track(batches, f"epoch {epoch + 1}/{epochs}"):
+            seed_step(seed, step)
             image, labels, confident = (tensor.to(device, non_blocking=True) for tensor in batch)
             set_poly_lr(optimizer, step, total, floor=settings["min_lr"])
             if cotrained:
@@ -135,13 +155,14 @@ def train_segmentation(
             optimizer.step()
             losses_over_time.add(step, losses)
             step += 1
-        checkpoint.save(epoch + 1)
+            checkpoint.end_if_asked(step)
+        checkpoint.save(step)
 
     if is_main():
         losses_over_time.write(history)
         trained = {part: (network, options) for part, network in zip(parts, networks, strict=True)}
         save_weights(output, trained, classes=table.classes, seed=seed, settings=settings)
-        checkpoint.remove()
+        checkpoint.finish(output, history)
 
 
 def masked_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import ssc.distributed
@@ -36,3 +37,16 @@ def train_irn_until_a_process_dies(*, last: int, **arguments) -> None:
 
 def _refuse(*_, **__):
     raise AssertionError("a process that is not the main one wants to write")
+
+
+def train_irn_until_a_signal(*, last: int, **arguments) -> None:
+    """At step `last` the second process sends the launcher the signal that comes before pre-emption."""
+
+    def set_rate(optimizer, step, total):
+        if step == last and not is_main():
+            os.kill(os.getppid(), signal.SIGUSR1)
+        set_poly_lr(optimizer, step, total)
+        time.sleep(0.5)
+
+    ssc.training.irn.set_poly_lr = set_rate
+    ssc.training.irn.train_irn(**arguments)

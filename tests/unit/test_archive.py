@@ -1,6 +1,7 @@
 import copy
 import io
 import os
+import signal
 import zipfile
 
 import numpy as np
@@ -170,3 +171,125 @@ def test_forked_processes_open_the_archive_anew(tmp_path):
         right = reader.read_bytes("a.txt") == b"a"
         os._exit(0 if right and any(file is not own for file in reader._open.values()) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def keys_of(*names, key="0123456789abcdef"):
+    return {f"{name}.png": key for name in names}
+
+
+def fill(path, names, *, identity="a" * 16, keys=None, stop_after=None):
+    """Write one member per name, whose content tells its name; returns the members that were not there already."""
+    made = []
+    with archive.resume(path, identity=identity, keys=keys or keys_of(*names)) as out:
+        for name in names:
+            if f"{name}.png" in out:
+                continue
+            if len(made) == stop_after:
+                raise KeyboardInterrupt
+            out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
+            made.append(name)
+    return made
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+NAMES = ["a", "b/c", "ü", "d"]
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Bytes of the archive that nothing has disturbed."""
+    (tmp_path / "whole").mkdir()
+    fill(tmp_path / "whole" / "x.zip", NAMES)
+    return (tmp_path / "whole" / "x.zip").read_bytes()
+
+
+@pytest.mark.parametrize("stop_after", range(4))
+def test_a_broken_off_archive_goes_on_where_it_was(tmp_path, whole, stop_after):
+    path = tmp_path / "new" / "x.zip"
+    with pytest.raises(KeyboardInterrupt):
+        fill(path, NAMES, stop_after=stop_after)
+    assert visible(path.parent) == []
+    assert fill(path, NAMES) == NAMES[stop_after:]
+    assert path.read_bytes() == whole
+    assert [each.suffix for each in path.parent.iterdir()].count(".partial") == 0
+
+
+def test_members_outlive_a_killed_process(tmp_path, whole):
+    path = tmp_path / "x.zip"
+    child = os.fork()
+    if not child:
+        with archive.resume(path, identity="a" * 16, keys=keys_of(*NAMES)) as out:
+            for name in NAMES[:2]:
+                out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert fill(path, NAMES) == NAMES[2:]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("cut", [1, 17, 30, 100, 700, 1200])
+def test_a_torn_partial_file_loses_what_is_torn(tmp_path, whole, cut):
+    path = tmp_path / "x.zip"
+    with pytest.raises(KeyboardInterrupt):
+        fill(path, NAMES, stop_after=3)
+    (partial,) = tmp_path.glob(".x.zip.*.partial")
+    partial.write_bytes(partial.read_bytes()[:cut])
+    assert fill(path, NAMES) == NAMES[cut // 650 :]
+    assert path.read_bytes() == whole
+
+
+def test_a_flipped_byte_in_a_partial_file_is_not_taken_over(tmp_path, whole):
+    path = tmp_path / "x.zip"
+    with pytest.raises(KeyboardInterrupt):
+        fill(path, NAMES, stop_after=3)
+    (partial,) = tmp_path.glob(".x.zip.*.partial")
+    content = partial.read_bytes()
+    for position in range(0, len(content), 37):
+        partial.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(KeyboardInterrupt):
+            fill(path, NAMES, stop_after=0)  # reads, and writes nothing
+        partial.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        fill(path, NAMES)
+        with zipfile.ZipFile(path) as made, zipfile.ZipFile(io.BytesIO(whole)) as wanted:
+            assert [made.read(name) for name in keys_of(*NAMES)] == [wanted.read(name) for name in keys_of(*NAMES)]
+        path.unlink()
+        for link in tmp_path.glob(".x.zip.*"):
+            link.unlink()
+
+
+def test_another_identity_takes_nothing_over(tmp_path, whole):
+    path = tmp_path / "x.zip"
+    with pytest.raises(KeyboardInterrupt):
+        fill(path, NAMES, identity="b" * 16, stop_after=2)
+    assert fill(path, NAMES) == NAMES
+    assert path.read_bytes() == whole
+    assert [name.name for name in tmp_path.glob(".x.zip.b*")] == []
+
+
+def test_a_rerun_makes_the_changed_members_alone(tmp_path):
+    path = tmp_path / "x.zip"
+    fill(path, NAMES)
+    path.unlink()  # as Snakemake does
+    changed = {**keys_of("a", "d", "e"), "a.png": "f" * 16}
+    assert fill(path, ["a", "d", "e"], keys=changed) == ["a", "e"]
+    fresh = tmp_path / "fresh.zip"
+    fill(fresh, ["a", "d", "e"], keys=changed)
+    assert path.read_bytes() == fresh.read_bytes()
+    assert Archive(path).ids() == ["a", "d", "e"]
+
+
+def test_order_of_adding_does_not_count(tmp_path, whole):
+    path = tmp_path / "x.zip"
+    with archive.resume(path, identity="a" * 16, keys=keys_of(*NAMES)) as out:
+        for name in reversed(NAMES):
+            out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
+    assert path.read_bytes() == whole
+
+
+def test_an_archive_without_members(tmp_path):
+    with archive.resume(tmp_path / "x.zip", identity="a" * 16, keys={}):
+        pass
+    assert Archive(tmp_path / "x.zip").ids() == []

@@ -20,7 +20,7 @@ import ssc.training.launch
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.loader import TrainingLoader
 from ssc.distributed import global_sum, processes, rank, sum_gradients, synchronise_norms
-from ssc.errors import InputError
+from ssc.errors import InputError, Interrupted
 from ssc.models.backbones import backbone, freeze_batch_norm
 from ssc.training.irn import train_irn
 from ssc.training.launch import launch
@@ -105,10 +105,11 @@ def test_two_processes_train_as_one(data, tmp_path, monkeypatch):
     for kind in runs:
         assert_same(two / f"{kind}.safetensors", one / f"{kind}.safetensors")
     text = (tmp_path / "log").read_text()
-    assert text.count("Resumed after epoch 1.") == text.count("set aside as") == 1
+    assert text.count("Resumed after step ") == text.count("set aside as") == 1
     assert text.count("Segmentation: 8 images, 3 epochs of 2 steps") == 3
     left = {f"{kind}.{end}" for kind in runs for end in ("json", "safetensors")}
-    assert {path.name for path in two.iterdir()} == {*left, "classifier.safetensors.unused"}
+    seen = {path.name for path in two.iterdir() if not path.name.startswith(".")}
+    assert seen == {*left, "classifier.safetensors.unused"}
 
 
 def test_a_killed_process_ends_all_and_the_training_is_resumed(data, tmp_path, capfd):
@@ -130,7 +131,23 @@ def test_a_killed_process_ends_all_and_the_training_is_resumed(data, tmp_path, c
     assert_same(killed, whole)
     assert_same(alone, whole)
     text = (tmp_path / "log").read_text()
-    assert text.count("IRN: 8 images") == 2 and text.count("Resumed after epoch 1.") == 1
+    assert text.count("IRN: 8 images") == 2 and text.count("Resumed after step ") == 1
+
+
+def test_a_signal_to_the_launcher_saves_the_state_of_all(data, tmp_path, capfd):
+    (tmp_path / "whole").mkdir()
+    whole, stopped = tmp_path / "whole" / "irn.safetensors", tmp_path / "irn.safetensors"
+    train("irn", data, whole, **CHANGES["irn"])
+    _, arguments = training("irn", data, stopped, **CHANGES["irn"])
+    options = {"processes": 2, "log_path": tmp_path / "log", **arguments}
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
+    with pytest.raises(Interrupted, match="^Ended by SIGTERM after step .*checkpoint holds; run again to go on"):
+        launch(distributed_runs.train_irn_until_a_signal, last=2, **options)
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)] == handlers
+    assert not stopped.exists() and "Traceback" not in capfd.readouterr().err
+    launch(train_irn, **options)
+    assert_same(stopped, whole)
+    assert (tmp_path / "log").read_text().count("Resumed after step ") == 1
 
 
 def test_bad_input_in_one_process_is_told_in_its_sentence(data, tmp_path, capfd):

@@ -1,11 +1,22 @@
 import string
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.data.index import Index, Row, class_ids, classes_path, read_classes, read_index, write_index
+from ssc.data.index import (
+    SPLITS,
+    Index,
+    Row,
+    class_ids,
+    classes_path,
+    read_classes,
+    read_index,
+    write_index,
+    write_parts,
+)
 from ssc.errors import InputError
 
 
@@ -128,3 +139,38 @@ def test_class_ids():
     assert class_ids([], ["cat"], where="x") == ()
     with pytest.raises(InputError, match="line 4: class 'hen'"):
         class_ids(["cat", "hen"], ["cat"], where="line 4")
+
+
+def test_the_tables_of_the_parts_hold_each_image_once(tmp_path):
+    rows = [row(f"{k}", split) for split in ("train", "val") for k in range(20)]
+    index = Index(["red"], rows)
+    write_index(tmp_path / "index.tsv", index)
+    write_parts(tmp_path / "index.tsv", index, 3)
+    for split in SPLITS:
+        table = read_index(tmp_path / "index" / f"{split}.tsv")
+        assert table.rows == index.split(split) and table.classes == ["red"]
+        shards = [f"{number}-of-3" for number in (1, 2, 3)]
+        parts = [read_index(tmp_path / "index" / split / f"{shard}.tsv") for shard in shards]
+        assert [part.shard(split, shard) for part, shard in zip(parts, shards, strict=True)] == [p.rows for p in parts]
+        assert sorted(r.id for part in parts for r in part.rows) == sorted(r.id for r in index.split(split))
+
+
+def test_a_new_image_changes_the_tables_of_its_own_parts_alone(tmp_path):
+    rows = [row(f"{k}", split) for split in ("train", "val") for k in range(20)]
+
+    def tables(rows):
+        write_index(tmp_path / "index.tsv", Index(["red"], rows))
+        write_parts(tmp_path / "index.tsv", Index(["red"], rows), 4)
+        return {path.relative_to(tmp_path / "index"): path.read_bytes() for path in tmp_path.glob("index/**/*.tsv")}
+
+    before, after = tables(rows), tables([*rows, row("new", "val")])
+    changed = {str(path) for path in after if after[path] != before[path]}
+    assert len(changed) == 2 and "val.tsv" in changed and all(name.startswith("val") for name in changed)
+
+
+def test_the_key_of_an_image_holds_what_its_results_depend_on():
+    one = replace(row(), digest="1")
+    assert len(one.key) == 16 and bytes.fromhex(one.key)
+    assert replace(one, mask="masks/a.png").key == one.key
+    for change in ({"id": "b"}, {"image": "x.jpg"}, {"labels": (1, 2)}, {"labels": ()}, {"digest": "2"}):
+        assert replace(one, **change).key != one.key

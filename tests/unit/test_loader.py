@@ -92,3 +92,14 @@ def test_a_set_smaller_than_a_batch_is_one_batch():
     assert len(loader) == 1
     (batch,) = read(loader, 0)
     assert sorted(number for number, _ in batch) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_goes_on_in_its_middle(workers):
+    loader = make(20, batch_size=4, seed=1, workers=workers)
+    whole = read(loader, 2)
+    for skip in (0, 1, 4):
+        rest = loader.epoch(2, skip=skip)
+        assert len(rest) == 5 - skip
+        assert [list(zip(ids.tolist(), draws.tolist(), strict=True)) for ids, draws in rest] == whole[skip:]
+    assert read(loader, 2) == whole

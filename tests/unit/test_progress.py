@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.errors import InputError
-from ssc.progress import log, logged, track
+from ssc.progress import log, track
 
 
 class Terminal:
@@ -82,48 +81,3 @@ def test_no_bar_in_a_file(monkeypatch):
     monkeypatch.setattr(sys, "stderr", file)
     list(track("abc", "work"))
     assert file.text == ""
-
-
-@pytest.fixture(autouse=True)
-def logger_as_before():
-    level = log.level
-    yield
-    log.setLevel(level)
-    assert not any(isinstance(handler, logging.FileHandler) for handler in log.handlers)
-
-
-def test_the_log_goes_to_the_file_for_the_block_only(tmp_path):
-    path = tmp_path / "new" / "rule.log"
-    with logged(path):
-        log.info("within %d", 1)
-    log.info("after")
-    assert re.fullmatch(r"\d\d:\d\d:\d\d within 1\n", path.read_text())
-    with logged(path):
-        log.info("again")
-    assert "within" not in path.read_text()
-
-
-def test_others_may_append_to_the_log(tmp_path):
-    path = tmp_path / "rule.log"
-    with logged(path):
-        log.info("first")
-        with path.open("a") as handle:
-            handle.write("another process\n")
-        log.info("last")
-    assert re.fullmatch(r"\S+ first\nanother process\n\S+ last\n", path.read_text())
-
-
-def test_bad_input_ends_with_its_sentence_and_status_1(tmp_path):
-    with pytest.raises(SystemExit) as exit_info, logged(tmp_path / "rule.log"):
-        raise InputError("labels.csv lacks a column; add it.")
-    # Python prints the text of SystemExit on the terminal and ends with status 1.
-    assert exit_info.value.code == "\nError: labels.csv lacks a column; add it.\n"
-    text = (tmp_path / "rule.log").read_text()
-    assert text.endswith("Error: labels.csv lacks a column; add it.\n") and "Traceback" not in text
-
-
-def test_a_defect_keeps_its_traceback(tmp_path):
-    with pytest.raises(ZeroDivisionError), logged(tmp_path / "rule.log"):
-        1 / 0  # noqa: B018
-    text = (tmp_path / "rule.log").read_text()
-    assert "Traceback" in text and "ZeroDivisionError" in text and "1 / 0" in text

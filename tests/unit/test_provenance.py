@@ -1,11 +1,10 @@
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from ssc import provenance
-from ssc.provenance import import_closure, source_digest, write_manifest
+from ssc.provenance import file_digest, import_closure, result_identity, source_digest
 
 
 @pytest.fixture
@@ -57,12 +56,26 @@ def test_nested_import_counts(package):
     assert "ssc.metrics" in import_closure("ssc.crf")
 
 
-def test_manifest_says_where_a_result_came_from(tmp_path):
-    write_manifest(tmp_path / "manifest.json", config={"seed": 3, "a": 1}, experiment="ssc")
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["seed"] == 3
-    assert manifest["packages"]["numpy"]
-    write_manifest(tmp_path / "other.json", config={"a": 1, "seed": 3}, experiment="ssc")
-    assert json.loads((tmp_path / "other.json").read_text())["config_digest"] == manifest["config_digest"]
-    write_manifest(tmp_path / "third.json", config={"a": 2, "seed": 3}, experiment="ssc")
-    assert json.loads((tmp_path / "third.json").read_text())["config_digest"] != manifest["config_digest"]
+def test_an_identity_holds_code_values_and_the_content_of_files(package, tmp_path):
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "same").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    source_digest.cache_clear()
+    one = result_identity("ssc.seeds", {"x": 1, "y": None}, [tmp_path / "a", None])
+    assert one == result_identity("ssc.seeds", {"y": None, "x": 1}, [tmp_path / "same", None])
+    others = {
+        result_identity("ssc.crf", {"x": 1, "y": None}, [tmp_path / "a", None]),
+        result_identity("ssc.seeds", {"x": 2, "y": None}, [tmp_path / "a", None]),
+        result_identity("ssc.seeds", {"x": 1, "y": None}, [tmp_path / "b", None]),
+        result_identity("ssc.seeds", {"x": 1, "y": None}, [None, tmp_path / "a"]),
+    }
+    path = package / "metrics.py"
+    path.write_text(path.read_text() + "\nEXTRA = 1\n")
+    source_digest.cache_clear()
+    others.add(result_identity("ssc.seeds", {"x": 1, "y": None}, [tmp_path / "a", None]))
+    assert len(others | {one}) == 6
+
+
+def test_file_digest(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,6 +1,10 @@
 """The three trainings on a handful of small images; what they share has tests of its own."""
 
 import json
+import os
+import re
+import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,13 +17,14 @@ from safetensors.torch import save_file
 import ssc.training.classifier
 import ssc.training.irn
 import ssc.training.segmentation
-from ssc import archive
+from ssc import archive, provenance
 from ssc.archive import Archive
 from ssc.config import complete, load_schema
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import augment, normalise, read_image, resize_labels
-from ssc.errors import InputError
+from ssc.errors import InputError, Interrupted
+from ssc.interruption import heed_signals
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet, backbone
 from ssc.training import common
 from ssc.training.classifier import ramp, start_from, to_normalised, train_classifier
@@ -135,13 +140,17 @@ class Killed(Exception):
     """Stands for the end of a job's time."""
 
 
-def stop_at(monkeypatch, kind, last):
+def die():
+    raise Killed
+
+
+def stop_at(monkeypatch, kind, last, action=die):
     """Let `kind` die before step `last` (None: never); returns the list in which its steps are noted."""
     module, steps = getattr(ssc.training, section_of(kind)), []
 
     def set_rate(optimizer, step, total, **options):
         if step == last:
-            raise Killed
+            action()
         steps.append(step)
         set_poly_lr(optimizer, step, total, **options)
 
@@ -167,8 +176,8 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(data, trained, tmp_path
     expected = getattr(trained, kind)
     output = tmp_path / f"{kind}.safetensors"
     if points == 4:
-        expected = train(kind, data, output)
-        output.unlink()
+        (tmp_path / "whole").mkdir()
+        expected = train(kind, data, tmp_path / "whole" / "x.safetensors")
     stop_at(monkeypatch, kind, 5)
     with pytest.raises(Killed):
         train(kind, data, output)
@@ -178,16 +187,53 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(data, trained, tmp_path
     assert train(kind, data, output) == expected
     assert sorted(set(steps)) == [3, 4, 5, 6, 7, 8]
     assert [step["step"] for step in expected[1]] == (list(range(1, 10)) if points == 200 else [2, 4, 6, 8, 9])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{kind}.json", f"{kind}.safetensors"]
+    seen = [path.name for path in tmp_path.iterdir() if path.is_file() and not path.name.startswith(".")]
+    assert sorted(seen) == [f"{kind}.json", f"{kind}.safetensors"]
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_training_that_a_signal_ends_loses_no_step(data, trained, tmp_path, monkeypatch, kind):
+    output = tmp_path / f"{kind}.safetensors"
+    stop_at(monkeypatch, kind, 4, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    with heed_signals(), pytest.raises(Interrupted, match="Ended by SIGUSR1 after step 5"):
+        train(kind, data, output)
+    assert not output.exists() and Path(f"{output}.checkpoint").exists()
+    steps = stop_at(monkeypatch, kind, None)
+    assert train(kind, data, output) == getattr(trained, kind)
+    assert sorted(set(steps)) == [5, 6, 7, 8]
+
+
+def test_a_rerun_with_nothing_changed_keeps_the_result(data, tmp_path, monkeypatch, caplog):
+    output = tmp_path / "irn.safetensors"
+    result = train("irn", data, output)
+    output.unlink()  # as Snakemake does before it runs a rule
+    steps = stop_at(monkeypatch, "irn", None)
+    assert train("irn", data, output) == result
+    assert steps == []
+    # Ground truth is no part of a training image; its labels are, and so is the number of threads.
+    rows = read_index(data.index).rows
+    for change, trained_again in (({"mask": "x.png"}, False), ({"labels": (1, 2)}, True)):
+        changed = [replace(row, **change) if row.id == rows[0].id else row for row in rows]
+        write_index(tmp_path / "index.tsv", Index(read_index(data.index).classes, changed))
+        train("irn", SimpleNamespace(**{**vars(data), "index": tmp_path / "index.tsv"}), output)
+        assert bool(steps) == trained_again
+
+
+def test_a_kept_result_that_is_damaged_is_made_again(data, tmp_path, monkeypatch):
+    output = tmp_path / "irn.safetensors"
+    result = train("irn", data, output)
+    with output.open("r+b") as handle:  # the kept link is the same file
+        handle.seek(-5, os.SEEK_END)
+        handle.write(b"x")
+    steps = stop_at(monkeypatch, "irn", None)
+    assert train("irn", data, output) == result
+    assert steps == list(range(9))
 
 
 def test_a_training_killed_after_its_last_epoch_only_writes(data, trained, tmp_path, monkeypatch):
-    def die(*args, **options):
-        raise Killed
-
     output = tmp_path / "irn.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr(ssc.training.irn, "save_weights", die)
+        patch.setattr(ssc.training.irn, "save_weights", lambda *args, **options: die())
         with pytest.raises(Killed):
             train("irn", data, output)
     steps = stop_at(monkeypatch, "irn", None)
@@ -204,7 +250,7 @@ def changed_labels(data, folder):
     return SimpleNamespace(**{**vars(data), "labels": paths})
 
 
-@pytest.mark.parametrize("change", ["settings", "seed", "labels", "initial", "truncated", "garbage"])
+@pytest.mark.parametrize("change", ["settings", "seed", "labels", "initial", "code", "truncated", "garbage"])
 def test_a_checkpoint_of_another_run_or_a_torn_one_is_set_aside(data, tmp_path, monkeypatch, change, caplog):
     output, seed, options, initial = tmp_path / "irn.safetensors", 0, {}, None
     with monkeypatch.context() as patch:
@@ -223,6 +269,8 @@ def test_a_checkpoint_of_another_run_or_a_torn_one_is_set_aside(data, tmp_path, 
         case "initial":
             initial = tmp_path / "tiny.safetensors"
             save_file(backbone("tiny").state_dict(), initial)
+        case "code":
+            monkeypatch.setattr(provenance, "source_digest", lambda module: f"another {module}")
         case "truncated":
             checkpoint.write_bytes(content[: len(content) // 2])
         case "garbage":
@@ -233,6 +281,7 @@ def test_a_checkpoint_of_another_run_or_a_torn_one_is_set_aside(data, tmp_path, 
     assert "set aside" in caplog.text
     assert not checkpoint.exists() and (tmp_path / "irn.safetensors.unused").exists()
     assert result == train("irn", data, tmp_path / "fresh.safetensors", seed=seed, initial=initial, **options)
+    assert re.search(r"checkpoint (belongs to other settings, data or code|cannot be read \(\w+\)): set", caplog.text)
 
 
 def test_what_each_training_writes(trained):
@@ -372,8 +421,8 @@ def test_segmentation_freezes_batch_norms_if_asked(data, tmp_path, freeze):
 def test_networks_are_compiled_if_asked(data, tmp_path, monkeypatch, kind, networks):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
-    function, arguments = training(kind, data, tmp_path / "x.safetensors", epochs=1)
     for asked in (False, True):
+        function, arguments = training(kind, data, tmp_path / f"{asked}.safetensors", epochs=1)
         function(**arguments, compile=asked)
         assert compiled == (networks if asked else [])
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 from itertools import product
 
 import numpy as np
@@ -10,8 +12,9 @@ import torch
 from torch import nn
 
 from ssc.device import autocast, select_device
-from ssc.errors import InputError
+from ssc.errors import InputError, Interrupted
 from ssc.files import read_json
+from ssc.interruption import heed_signals
 from ssc.training import common
 from ssc.training.common import Checkpoint, History, set_poly_lr
 
@@ -62,44 +65,55 @@ def test_history_stops_a_diverging_training(value):
         history.add(1, {"a": torch.tensor(1.0), "b": torch.tensor(value)})
 
 
-def noisy_training(path, epochs, *, identity):
+def noisy_training(path, epochs, *, identity, signal_after=None):
     """A training with random numbers of its own (dropout), an adaptive optimiser, and epochs of three steps."""
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     history = History(100)
-    checkpoint = Checkpoint(
-        path, identity=identity, inputs=[None], modules=[model], optimizers=[optimizer], history=history
-    )
+    checkpoint = Checkpoint(path, identity=identity, modules=[model], optimizers=[optimizer], history=history)
     first = checkpoint.resume()
-    for epoch in range(first, epochs):
-        common.seed_epoch(3, epoch)
-        for step in range(3 * epoch, 3 * epoch + 3):
+    for epoch in range(first // 3, epochs):
+        for step in range(max(first, 3 * epoch), 3 * epoch + 3):
+            common.seed_step(3, step)
             set_poly_lr(optimizer, step, 100)
             optimizer.zero_grad()
             loss = model(torch.ones(2, 4)).square().mean()
             loss.backward()
             optimizer.step()
             history.add(step, {"a": loss})
-        checkpoint.save(epoch + 1)
+            if step + 1 == signal_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+            checkpoint.end_if_asked(step + 1)
+        checkpoint.save(step + 1)
     return first, history.points, model.state_dict()
 
 
 def test_a_checkpoint_restores_dropout_and_adam(tmp_path):
-    whole = noisy_training(tmp_path / "whole", 4, identity={"lr": [0.1, None]})
-    noisy_training(tmp_path / "parts", 2, identity={"lr": [0.1, None]})
-    parts = noisy_training(tmp_path / "parts", 4, identity={"lr": [0.1, None]})
-    assert (whole[0], parts[0]) == (0, 2)
+    whole = noisy_training(tmp_path / "whole", 4, identity="a")
+    noisy_training(tmp_path / "parts", 2, identity="a")
+    parts = noisy_training(tmp_path / "parts", 4, identity="a")
+    assert (whole[0], parts[0]) == (0, 6)
     assert parts[1] == whole[1] and all(torch.equal(value, parts[2][key]) for key, value in whole[2].items())
-    assert noisy_training(tmp_path / "parts", 4, identity={"lr": [0.2, None]})[0] == 0
+    assert noisy_training(tmp_path / "parts", 4, identity="b")[0] == 0
 
 
-def test_dropout_differs_between_epochs_seeds_and_processes(monkeypatch):
+def test_a_signal_saves_the_state_within_an_epoch(tmp_path):
+    whole = noisy_training(tmp_path / "whole", 4, identity="a")
+    told = r"^Ended by SIGTERM after step 5, which .*parts\.checkpoint holds; run again to go on\.$"
+    with heed_signals(), pytest.raises(Interrupted, match=told):
+        noisy_training(tmp_path / "parts", 4, identity="a", signal_after=5)
+    parts = noisy_training(tmp_path / "parts", 4, identity="a")
+    assert parts[0] == 5
+    assert parts[1] == whole[1] and all(torch.equal(value, parts[2][key]) for key, value in whole[2].items())
+
+
+def test_dropout_differs_between_steps_seeds_and_processes(monkeypatch):
     drawn = set()
-    for seed, epoch, rank in product(range(2), range(3), range(3)):
+    for seed, step, rank in product(range(2), range(3), range(3)):
         monkeypatch.setattr(common, "rank", lambda rank=rank: rank)
         for _ in range(2):
-            common.seed_epoch(seed, epoch)
+            common.seed_step(seed, step)
             drawn.add(torch.rand(()).item())
     assert len(drawn) == 2 * 3 * 3
 

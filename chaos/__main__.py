@@ -1,0 +1,59 @@
+"""The fault campaign, or the classes named; a table of what was tried, survived, lost and stale.
+
+    python -m chaos [CLASS ...] [--quick] [--seed N] [--write-docs]
+
+Ends with status 1 if anything was lost or stale, and says how to repeat each failure.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from chaos.corruptions import corruptions
+from chaos.harness import Campaign, table
+from chaos.kills import kills
+
+CLASSES = {
+    "kills": kills,
+    "corruptions": corruptions,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m chaos", description="The fault campaign on tiny data.")
+    parser.add_argument("classes", nargs="*", metavar="CLASS", help=f"one of {', '.join(CLASSES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a selection, for continuous integration")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
+    parser.add_argument("--folder", type=Path, help="folder to work in, kept afterwards (default: a temporary one)")
+    options = parser.parse_args()
+    unknown = set(options.classes) - set(CLASSES)
+    if unknown:
+        parser.error(f"no such class: {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="ssc-chaos-"))
+    if options.folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    campaign = Campaign(folder.resolve(), options.seed, options.quick)
+    outcomes = []
+    for name in options.classes or CLASSES:
+        print(f"... {name}", flush=True)
+        start = time.monotonic()
+        outcome = CLASSES[name](campaign)
+        outcome.seconds = time.monotonic() - start
+        outcomes.append(outcome)
+    print(f"\n{table(outcomes)}")
+    failures = [
+        (one.fault, kind, text) for one in outcomes for kind in ("lost", "stale") for text in getattr(one, kind)
+    ]
+    for fault, kind, text in failures:
+        print(f"\n{fault}, {kind}: {text}")
+    if not options.folder:
+        shutil.rmtree(folder)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

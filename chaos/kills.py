@@ -1,0 +1,125 @@
+"""Kills at random moments of every rule: of the whole process group, of one job, of Snakemake alone.
+
+One working folder is run, killed, unlocked and run on until the run is complete; then the next begins. At all times
+every file under a final name must hold the bytes of the undisturbed run, what was finished must stay and not be made
+again, and what jobs say must be sentences.
+"""
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from chaos.harness import (
+    Campaign,
+    Outcome,
+    Place,
+    children,
+    differences,
+    end,
+    jobs,
+    results,
+    script_processes,
+    scripts_by_rule,
+    traceback_in,
+    wait_until,
+)
+
+PASSES = 3
+QUICK = ("superpixels", "train_classifier", "cams", "random_walk", "train_segmentation", "predictions")
+WAYS = tuple(itertools.product(("group", "job", "snakemake"), (signal.SIGKILL, signal.SIGTERM)))
+
+
+def kills(campaign: Campaign) -> Outcome:
+    """Kill each rule of the undisturbed run in each pass, a few in a quick campaign."""
+    outcome = Outcome("kills")
+    random = campaign.random("kills")
+    rules = list(dict.fromkeys(job.rule for job in campaign.reference_jobs))
+    for number in range(1 if campaign.quick else PASSES):
+        place = campaign.place(f"killed-{number}")
+        ways = list(itertools.islice(itertools.cycle(WAYS), len(rules)))
+        random.shuffle(ways)
+        finished: set[str] = set()
+        for rule, (target, sign) in zip(rules, ways, strict=True):
+            if not campaign.quick or rule in QUICK:
+                share = random.random()
+                _kill(campaign, place, outcome, rule, target, sign, share, finished)
+        repeat = f"python -m chaos kills --seed {campaign.seed}, pass {number + 1}"
+        status, text = place.run()
+        if status:
+            outcome.lost.append(f"{repeat}: the run could not be completed: {text[-1500:]}")
+        _check_finished(text, finished, outcome, repeat)
+        for phrase in differences(results(place.folder), campaign.expected):
+            outcome.stale.append(f"{repeat}: {phrase}")
+    return outcome
+
+
+def _kill(
+    campaign: Campaign,
+    place: Place,
+    outcome: Outcome,
+    rule: str,
+    target: str,
+    sign: signal.Signals,
+    share: float,
+    finished: set[str],
+) -> None:
+    """Run on until a job of `rule` has started and `share` of its usual time has passed, then kill."""
+    output = campaign.folder / "call.log"
+    call = place.start(output)
+    if not wait_until(lambda: any(job.rule == rule for job in jobs(output.read_text())), call):
+        end(call)
+        outcome.lost.append(f"{rule} was not run again after a kill: {output.read_text()[-1500:]}")
+        return
+    delay = share * _seconds(campaign, rule)
+    time.sleep(delay)
+    running = sorted({job.rule for job in jobs(output.read_text()) if not job.finished})
+    below = children(call.pid)
+    if target == "group":
+        os.killpg(call.pid, sign)
+    elif target == "snakemake":
+        os.kill(call.pid, sign)
+    else:
+        own = script_processes(below, scripts_by_rule(place.project)[rule]) or script_processes(below) or [call.pid]
+        os.kill(own[0], sign)
+    in_time = end(call)
+    what = f"{sign.name} to {target} after {delay:.2f} s of {rule} (seed {campaign.seed}, {place.folder.name})"
+    print(f"    {what}; running: {', '.join(running)}", flush=True)
+    outcome.count(rule)
+    text = output.read_text()
+    if not in_time:
+        outcome.lost.append(f"{what}: Snakemake did not end")
+    if traceback_in(text) or traceback_in(_logs(place)):
+        outcome.lost.append(f"{what}: a traceback: {text[-1500:]}")
+    place.unlock()
+    _check_finished(text, finished, outcome, what)
+    for path, digest in results(place.folder).items():
+        if campaign.expected.get(path) != digest:
+            outcome.lost.append(f"{what}: {path} is there and not whole, or other than in the undisturbed run")
+
+
+def _check_finished(text: str, finished: set[str], outcome: Outcome, what: str) -> None:
+    """What an earlier call had finished must not be made again; add what this one has finished."""
+    for job in jobs(text):
+        again = finished & set(job.outputs)
+        if again:
+            outcome.lost.append(f"{what}: {min(again)} was made again ({job.reason})")
+    finished.update(output for job in jobs(text) if job.finished for output in job.outputs)
+
+
+def _logs(place: Place) -> str:
+    return "\n".join(_texts(place.folder / "results"))
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    for file in folder.glob("**/logs/**/*.log"):
+        yield file.read_text(errors="replace")
+
+
+def _seconds(campaign: Campaign, rule: str) -> float:
+    """Longest time of a job of a rule in the undisturbed run."""
+    files = campaign.reference.folder.glob("results/**/benchmarks/**/*.tsv")
+    named = [file for file in files if rule in (file.stem, *file.parts)]
+    return max((float(file.read_text().splitlines()[1].split("\t")[0]) for file in named), default=1.0)

@@ -1,0 +1,161 @@
+"""A look at all files of a data set before the work begins: what would stop it hours later is told in seconds."""
+
+import hashlib
+import unicodedata
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from ssc.data.index import Index, Row
+from ssc.data.masks import check_size, open_mask
+from ssc.data.photos import UNREADABLE, open_photo, unreadable, upright_size
+from ssc.errors import InputError
+from ssc.parallel import parallel_map
+from ssc.progress import log, track
+
+MIN_SIDE = 16
+"""Least side of a photo in pixels: at the scale 0.5 of the CAMs a network of stride 8 has one cell left."""
+
+_PIECE = 2**16  # bytes read at either end of a file
+_TOLD = 100  # bad images named in the log
+
+# By format, the bytes that end a picture; something may follow them, such as what cameras append.
+_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+def check_table(index: Index) -> None:
+    """Check the table itself; no file is read.
+
+    The log names classes that cannot be learned, because no training image shows them, or every one does.
+
+    Raises:
+        InputError: no training image has a label, a file is listed twice, or a name is one that text files cannot
+            carry.
+    """
+    files = {}
+    for row in index.rows:
+        for name in (row.id, row.image, row.mask):
+            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+                raise InputError(f"{name!r} holds a line break or another control character; rename the file.")
+        other = files.setdefault(row.image, row)
+        if other is not row:
+            raise InputError(
+                f"{row.image} is image {other.id!r} of split {other.split} and image {row.id!r} of split {row.split}; "
+                "a photo belongs to one of them."
+            )
+    train = index.split("train")
+    counts = Counter(label for row in train for label in row.labels)
+    if train and not counts:
+        raise InputError("No training image has a label; fill the labels in, since all training starts from them.")
+    names = dict(enumerate(index.classes, start=1))
+    if absent := [name for k, name in names.items() if not counts[k]]:
+        log.warning("Warning: no training image shows %s; it cannot be learned.", ", ".join(absent))
+    if len(train) > 1 and (always := [name for k, name in names.items() if counts[k] == len(train)]):
+        log.warning("Warning: every training image shows %s; nothing tells where it is not.", ", ".join(always))
+
+
+def check_images(index: Index, *, max_pixels: int, threads: int = 8) -> Index:
+    """Check the files of all photos and of their masks, and take the digests of the photos.
+
+    Of a photo, the header and the last 64 KiB are read. It is decoded where its end mark is not there (JPEG, PNG), or
+    there is none (other formats). Of a mask PNG the header is read. An instances JSON is left to `write_masks`.
+
+    Args:
+        index: all images.
+        max_pixels: width times height of a photo at most; nothing larger is decoded.
+        threads: files read at the same time.
+
+    Returns:
+        The index with digests. They are taken of a file's size, its first and its last 64 KiB: of the whole file up to
+        128 KiB, which holds most photos of VOC; beyond that, a change in the middle alone goes unnoticed.
+
+    Raises:
+        InputError: a photo or mask is missing, damaged, of an unusable kind or size, or the two differ in size. The
+            first one is told; the log names the others.
+    """
+
+    def look(row: Row) -> tuple[Row, InputError | None]:
+        try:
+            return replace(row, digest=_check_files(row, max_pixels)), None
+        except InputError as error:
+            return row, error
+
+    rows, errors = [], []
+    for row, error in track(parallel_map(look, index.rows, threads), "files", len(index.rows)):
+        rows.append(row)
+        if error:
+            errors.append(error)
+            if len(errors) <= _TOLD:
+                log.error(error)
+    if len(errors) > 1:
+        raise InputError(
+            f"{len(errors)} of {len(rows)} images cannot be used, as the log of this rule tells; first: {errors[0]}"
+        )
+    if errors:
+        raise errors[0]
+    _warn_of_copies(rows)
+    return Index(index.classes, rows)
+
+
+def _check_files(row: Row, max_pixels: int) -> str:
+    """Check one photo and its mask; the photo's digest."""
+    with open_photo(row.image) as photo:
+        width, height = photo.size
+        if width * height > max_pixels:
+            raise InputError(
+                f"The image {row.image} has {width}x{height} pixels, more than dataset.max_pixels ({max_pixels:,}); "
+                "make it smaller, or raise that key."
+            )
+        if min(width, height) < MIN_SIDE:
+            raise InputError(
+                f"The image {row.image} has {width}x{height} pixels, fewer than {MIN_SIDE} on a side, too few to be "
+                "segmented; take it out of the data."
+            )
+        try:
+            digest, whole = _read_ends(row.image, _ENDS.get(photo.format))
+            if not whole:
+                photo.load()
+            size = upright_size(photo)
+        except UNREADABLE as error:
+            raise unreadable(row.image, error) from None
+    if row.mask and not row.mask.endswith(".json"):
+        with open_mask(row.mask) as mask:
+            check_size(row, mask.size[::-1], size)
+    return digest
+
+
+def _read_ends(path: str | Path, mark: bytes | None) -> tuple[str, bool]:
+    """Digest of a file's size and ends, and whether the mark of a picture's end is in the last piece."""
+    with Path(path).open("rb") as file:
+        size = file.seek(0, 2)
+        last = max(0, size - _PIECE)
+        start = _pixels_start(file) if mark == _ENDS["JPEG"] else 0
+        file.seek(0)
+        head = file.read(_PIECE)
+        file.seek(last)
+        tail = file.read()
+    digest = hashlib.blake2b(b"%d " % size + head + tail, digest_size=16).hexdigest()
+    return digest, mark is not None and mark in tail[max(0, start - last) :]
+
+
+def _pixels_start(file: BinaryIO) -> int:
+    """Where the pixels of a JPEG begin: what stands before may hold a preview with an end mark of its own."""
+    position = 2
+    while True:
+        file.seek(position)
+        segment = file.read(4)
+        if len(segment) < 4 or segment[0] != 0xFF or segment[1] == 0xDA:
+            return position
+        position += 1 if segment[1] == 0xFF else 2 + int.from_bytes(segment[2:])
+
+
+def _warn_of_copies(rows: list[Row]) -> None:
+    """Say how many photos of the training split are in another split as well, under another name."""
+    train = {row.digest: row for row in rows if row.split == "train"}
+    copies = [row for row in rows if row.split != "train" and row.digest in train]
+    if copies:
+        log.warning(
+            "Warning: %d photos outside of the training split are copies of training photos, such as %s of %s.",
+            len(copies), copies[0].image, train[copies[0].digest].image,
+        )  # fmt: skip

@@ -1,0 +1,59 @@
+"""Opening photos: which files are taken, and how they lie. Only headers are read."""
+
+import struct
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from ssc.errors import InputError
+
+Size = tuple[int, int]  # (height, width)
+
+# Pillow reads more; among the rest are formats whose reader starts another program (EPS).
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+
+# What Pillow raises on damaged files; struct.error comes from EXIF.
+UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I;16N"}
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
+
+
+def open_photo(path: str | Path) -> Image.Image:
+    """Open a photo: its header is read, its pixels are not yet.
+
+    Raises:
+        InputError: the file is absent, cannot be read, is none of `FORMATS`, holds several pictures or grey values
+            whose range is not known, or says to have more pixels than Pillow would ever decode (179 million).
+    """
+    try:
+        image = Image.open(path, formats=FORMATS)
+        # A phone's MPO is a JPEG with others behind it, such as a preview; the first one is the photo.
+        several = image.format != "MPO" and getattr(image, "is_animated", False)
+    except FileNotFoundError:
+        raise InputError(f"The image {path} does not exist; restore it or take it out of the data.") from None
+    except UNREADABLE as error:
+        raise unreadable(path, error) from None
+    if several:
+        raise InputError(f"The image {path} holds several pictures ({image.format}); save the one that is meant.")
+    if image.mode in ("I", "F"):
+        raise InputError(f"The image {path} has 32-bit grey values; save it with 8 or 16 bits.")
+    if image.mode not in _MODES:
+        raise InputError(f"The image {path} has colours of the kind {image.mode}; save it as RGB.")
+    return image
+
+
+def upright_size(image: Image.Image) -> Size:
+    """(height, width) of an open photo once it is turned by its EXIF orientation.
+
+    In a PNG that may stand behind the pixels, so that Pillow decodes one.
+    """
+    width, height = image.size
+    return (width, height) if image.getexif().get(ExifTags.Base.Orientation) in _TURNED else (height, width)
+
+
+def unreadable(path: str | Path, error: Exception) -> InputError:
+    """The sentence for a photo over which Pillow has tripped."""
+    if isinstance(error, OSError) and Path(path).is_file() and Path(path).stat().st_size == 0:
+        error = "it is empty"
+    return InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.")

@@ -1,0 +1,35 @@
+"""Signals that ask to end."""
+
+import os
+import signal
+
+import pytest
+
+from ssc.interruption import heed_signals, received
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_is_noted_and_ends_nothing(name):
+    before = signal.getsignal(signal.Signals[name])
+    with heed_signals():
+        assert received() is None
+        os.kill(os.getpid(), signal.Signals[name])
+        assert received() == name
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received() == name
+    assert received() is None
+    assert signal.getsignal(signal.Signals[name]) is before
+
+
+def test_ctrl_c_again_ends_at_once():
+    with heed_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_outside_of_the_block_signals_are_as_before():
+    with heed_signals():
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,129 @@
+"""Bad inputs and odd names as the workflow meets them: refused in a sentence or carried, and nothing lost or executed."""
+
+import csv
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from ssc.archive import Archive
+from ssc.data.index import read_index
+from tests.bad_inputs import CASES, NAME, TINY, data, save, write_photos
+
+ROOT = Path(__file__).parents[2]
+ODD = ["a b", "-rf", "'quoted' \"twice\"", "\u00fcber", "u\u0308ber", "犬", "$(touch x)", "`touch x`", "a;touch x", "a|b&c>x",
+    "*?[a]", "%s {x}", "sub dir/$HOME"]  # fmt: skip
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    return subprocess.run(
+        [*map(str, command), "--cores", "2", *map(str, arguments)], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+def write_config(path, config):
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    return ["--configfile", TINY, path]
+
+
+def contents(folder):
+    """Digest of every file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run to the seeds, on photos, classes and a folder whose names a shell would take for commands."""
+    folder = tmp_path_factory.mktemp("run")
+    photos = folder / "my photos; touch x"
+    rng = np.random.default_rng(0)
+    rows = [("image", "labels", "split")]
+    for number, name in enumerate(ODD):
+        for part, pixels in (("images", (48, 48, 3)), ("masks", (48, 48))):
+            (photos / part / name).parent.mkdir(parents=True, exist_ok=True)
+            save(photos / part / f"{name}.png", rng.integers(0, 3, pixels, np.uint8))
+        rows.append((f"{name}.png", ("$(touch x)", "dog's")[number % 2], "train" if number else "val"))
+    with (photos / "labels.csv").open("w", newline="", encoding="utf-8") as table:
+        csv.writer(table).writerows(rows)
+    config = {"dataset": {"name": "odd", "kind": "folder", "root": photos.name, "masks": "masks"}}
+    done = snakemake(folder, "seeds", *write_config(folder / "odd.yaml", config))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+def test_odd_names_are_carried_and_nothing_is_executed(run):
+    results = run / "results" / "odd"
+    index = read_index(results / "index.tsv")
+    assert sorted(row.id for row in index.rows) == sorted(ODD)
+    trained = sorted(row.id for row in index.split("train"))
+    for kind in ("superpixels", "ssc/cams"):
+        assert Archive(*sorted((results / kind).glob("*.zip"))).ids() == trained
+    assert index.classes == ["$(touch x)", "dog's"]
+    assert not list(run.rglob("x")) and not (ROOT / "x").exists()
+
+
+CHOSEN = [
+    "unknown key of an experiment",
+    "not a number",
+    "command in the data set's name",
+    "command in an experiment's name",
+    "wildcard in a path",
+    "weights that are absent",
+    "repeated key",
+    "empty configuration",
+    "code in the configuration",
+    "root is a command",
+    "name in another Unicode form",
+    "line break in a name",
+    "several bad photos",
+    "image bomb",
+    "mask of another size",
+]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in CHOSEN], ids=lambda case: case.name)
+def test_bad_input_is_told_and_nothing_is_lost(run, case):
+    before = contents(run / "results" / "odd")
+    done = snakemake(run, *case.prepare(run / case.name), "--directory", run / case.name)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert case.sentence in output and "Traceback" not in output
+    assert contents(run / "results" / "odd") == before
+    assert all(re.match("logs/", name) for name in contents(run / "results" / NAME))
+    assert not list(run.rglob("x")) and not (ROOT / "x").exists()
+
+
+def test_a_photo_that_only_the_decoder_finds_bad_stops_its_shard_alone(tmp_path):
+    write_photos(tmp_path / "photos")
+    photo = tmp_path / "photos" / "images" / "a.jpg"
+    content = bytearray(photo.read_bytes())
+    middle = (content.index(b"\xff\xda") + len(content)) // 2
+    content[middle : middle + 2] = b"\xff\xc8"  # a mark that no JPEG has
+    photo.write_bytes(content)
+    config = write_config(tmp_path / "mine.yaml", data())
+    archives = [f"results/{NAME}/superpixels/{shard}-of-2.zip" for shard in (1, 2)]
+    done = snakemake(tmp_path, *archives, *config, "--keep-going")
+    assert done.returncode != 0
+    assert "The image photos/images/a.jpg cannot be read (broken data stream" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    index = read_index(tmp_path / "results" / NAME / "index.tsv")
+    (bad,) = [k for k in (1, 2) if "a" in {row.id for row in index.shard("train", f"{k}-of-2")}]
+    made = [tmp_path / archive for archive in archives if (tmp_path / archive).exists()]
+    assert [path.name for path in made] == [f"{3 - bad}-of-2.zip"]
+    assert Archive(*made).ids() == [row.id for row in index.shard("train", f"{3 - bad}-of-2")]
+    # The photo is mended: what was made stays.
+    before = made[0].stat().st_mtime_ns
+    save(photo, np.zeros((36, 48, 3), np.uint8))
+    done = snakemake(tmp_path, *archives, *config)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    with Image.open(photo) as image:
+        assert Archive(tmp_path / archives[bad - 1]).labels("a").shape == image.size[::-1]
+    assert made[0].stat().st_mtime_ns == before

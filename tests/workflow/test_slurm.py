@@ -1,0 +1,144 @@
+"""The workflow through a real Slurm: arrays of shards; trainings that are cancelled or warned end at the same bytes."""
+
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from tests.slurm_node import queue, slurm_node, why_not
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
+PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
+# Without accounting the queue itself tells how a job ended. The rest spares waiting.
+HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
+# Trainings that are long enough to be met in the middle, and what they are sent: a plain scancel is SIGTERM first.
+LONG = ["classifier={'epochs': 30}", "segmentation={'epochs': 30}"]
+SENT = {"train_classifier": [], "train_segmentation": ["--signal=USR1"]}
+WEIGHTS = {"train_classifier": "classifier.safetensors", "train_segmentation": "segmentation.safetensors"}
+
+
+def start(folder, *arguments, environment=None):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    command += [*arguments, "--configfile", TINY, "--config", *LONG]
+    with (folder / "output.txt").open("w") as output:
+        return subprocess.Popen([*map(str, command)], stdout=output, stderr=output, cwd=ROOT, env=environment)
+
+
+def results(folder):
+    return folder / "results" / "tiny"
+
+
+def rule_of(job):
+    return re.match(r"rule_(\w+?)(_wildcards_|$)", job["comment"])[1]
+
+
+def stop_trainings(environment, folder, submitted):
+    """Stop each training once, as soon as it has a checkpoint; ids of the Slurm jobs by rule."""
+    stopped = {}
+    while submitted.poll() is None:
+        time.sleep(0.1)
+        for rule, options in SENT.items():
+            if rule not in stopped and (results(folder) / "ssc" / f"{WEIGHTS[rule]}.checkpoint").exists():
+                stopped[rule] = next(job["id"] for job in queue(environment, states="running") if rule_of(job) == rule)
+                subprocess.run(["scancel", *options, stopped[rule]], env=environment, check=True)
+    return stopped
+
+
+@pytest.fixture(scope="module")
+def environment():
+    if reason := why_not():
+        pytest.skip(f"No Slurm here: {reason}.")
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(slurm_node())
+        except RuntimeError as error:
+            pytest.skip(str(error))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def run(environment, tmp_path_factory):
+    """A run through the queue whose trainings are stopped once, and beside it one without Slurm to compare with."""
+    folder, local = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("local")
+    alone = start(local, "--cores", "1")
+    submitted = start(folder, "--profile", PROFILE.parent, *HERE, environment=environment)
+    try:
+        stopped = stop_trainings(environment, folder, submitted)
+        assert alone.wait() == 0, (local / "output.txt").read_text()[-3000:]
+    finally:
+        for process in (alone, submitted):
+            process.terminate()
+            process.wait()
+    output = (folder / "output.txt").read_text()
+    assert submitted.returncode == 0, output[-5000:]
+    jobs = queue(environment, states="all")
+    return SimpleNamespace(folder=folder, local=local, output=output, stopped=stopped, jobs=jobs)
+
+
+def test_every_job_ran_under_slurm(run):
+    table = run.output.split("Job stats:")[1].split("total")[0]
+    planned = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)}
+    del planned["all"]
+    assert Counter(rule_of(job) for job in run.jobs if job["state"] == "COMPLETED") == planned
+
+
+def test_shards_that_are_ready_together_are_one_array(run):
+    for rule, shards in {"masks": 4, "superpixels": 2, "cams": 2, "random_walk": 2, "predictions": 2}.items():
+        ids = [job["id"].split("_") for job in run.jobs if rule_of(job) == rule]
+        assert len({array for array, _ in ids}) == 1
+        assert sorted(task for _, task in ids) == [str(number + 1) for number in range(shards)]
+
+
+def test_a_training_asks_for_a_gpu_and_for_more_memory_when_it_is_retried(run):
+    asked = [(job["gpus"], job["memory"]) for job in run.jobs if rule_of(job) == "train_classifier"]
+    assert sorted(asked) == [("gres:gpu:1", "24000M"), ("gres:gpu:1", "48000M")]
+
+
+@pytest.mark.parametrize(("rule", "state"), [("train_classifier", "CANCELLED"), ("train_segmentation", "FAILED")])
+def test_a_stopped_training_is_retried_and_goes_on_to_the_same_bytes(run, rule, state):
+    assert [job["state"] for job in run.jobs if job["id"] == run.stopped[rule]] == [state]
+    assert re.search(r"Resumed after step \d+", (results(run.folder) / "ssc" / "logs" / f"{rule}.log").read_text())
+    weights = [results(folder) / "ssc" / WEIGHTS[rule] for folder in (run.folder, run.local)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_warned_training_says_so_and_the_processes_around_it_live_on(run):
+    (log,) = run.folder.glob(f".snakemake/slurm_logs/rule_train_segmentation/*/{run.stopped['train_segmentation']}.log")
+    assert "Ended by SIGUSR1 after step" in log.read_text()
+    assert "User defined signal" not in log.read_text()
+
+
+def test_results_are_those_of_a_local_run(run):
+    def found(folder):
+        files = [path for path in results(folder).rglob("*") if path.suffix in (".zip", ".safetensors")]
+        return {path.relative_to(folder): path.read_bytes() for path in files if not path.name.startswith(".")}
+
+    made = found(run.folder)
+    assert len(made) > 15
+    assert made == found(run.local)
+
+
+def rules():
+    """Text of each rule of the workflow by name."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    return dict(re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", text, flags=re.M))
+
+
+def test_the_profile_names_the_rules_that_it_means():
+    profile = yaml.safe_load(PROFILE.read_text())
+    given = profile["set-resources"]
+    assert set(profile["slurm-array-jobs"].split(", ")) == {
+        name for name, text in rules().items() if re.search(r"log:\s.*\{\{shard\}\}", text)
+    }
+    assert set(given) == {name for name, text in rules().items() if "gpu=GPU" in text}
+    assert {name for name in given if "--signal=USR1@" in given[name].get("slurm_extra", "")} == {
+        name for name, text in rules().items() if "ssc.training." in text
+    }
