@@ -8,7 +8,7 @@ READY := $(VENV)/.installed
 TOOLS := $(VENV)/tools
 RUN := results/demo/ssc
 
-.PHONY: demo test bench install lock audit lint format clean
+.PHONY: demo test bench chaos install lock audit lint format clean
 
 demo: install
 	$(BIN)/snakemake --cores all
@@ -23,6 +23,9 @@ test: lint
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+chaos: install
+	$(BIN)/python -m chaos
 
 lint: install
 	$(BIN)/ruff check .
@@ -67,4 +70,4 @@ $(TOOLS)/.installed:
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find ssc tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find ssc tests benchmarks chaos -name __pycache__ -prune -exec rm -rf {} +

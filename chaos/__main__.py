@@ -1,6 +1,6 @@
 """The fault campaign, or the classes named; a table of what was tried, survived, lost and stale.
 
-    python -m chaos [CLASS ...] [--quick] [--seed N] [--write-docs]
+    python -m chaos [CLASS ...] [--quick] [--seed N] [--folder FOLDER] [--write-docs]
 
 Ends with status 1 if anything was lost or stale, and says how to repeat each failure.
 """
@@ -12,14 +12,32 @@ import tempfile
 import time
 from pathlib import Path
 
+from chaos.bad_input import bad_input
 from chaos.corruptions import corruptions
-from chaos.harness import Campaign, table
+from chaos.harness import ROOT, Campaign, table
 from chaos.kills import kills
+from chaos.matrix import reruns
+from chaos.rooms import rooms
+from chaos.slurm import slurm
+from ssc.files import write_text
 
+DOCS = ROOT / "docs" / "faults.md"
+BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
 CLASSES = {
     "kills": kills,
     "corruptions": corruptions,
+    "rooms": rooms,
+    "bad_input": bad_input,
+    "reruns": reruns,
+    "slurm": slurm,
 }
+
+
+def write_docs(text: str) -> None:
+    """Put the table between the markers of docs/faults.md."""
+    before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_text(DOCS, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def main() -> None:
@@ -28,6 +46,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a selection, for continuous integration")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
     parser.add_argument("--folder", type=Path, help="folder to work in, kept afterwards (default: a temporary one)")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/faults.md")
     options = parser.parse_args()
     unknown = set(options.classes) - set(CLASSES)
     if unknown:
@@ -45,6 +64,8 @@ def main() -> None:
         outcome.seconds = time.monotonic() - start
         outcomes.append(outcome)
     print(f"\n{table(outcomes)}")
+    if options.write_docs:
+        write_docs(table(outcomes))
     failures = [
         (one.fault, kind, text) for one in outcomes for kind in ("lost", "stale") for text in getattr(one, kind)
     ]

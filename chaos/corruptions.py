@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from chaos.harness import Campaign, Outcome, Place, differences, end, results, traceback_in, wait_until
+from chaos.harness import Campaign, Outcome, Place, differences, end, not_whole, results, traceback_in, wait_until
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ ARTEFACTS = (
     Artefact("counts", "ssc/prediction_counts/val/1-of-2.json", "count_predictions", "evaluate_predictions"),
     Artefact("figures", "ssc/seeds.json", "evaluate_seeds", "metrics"),
 )
-QUICK = ("superpixels", "checkpoint", "CAMs")
+QUICK = ("superpixels/2-of-2.zip", "ssc/*classifier.safetensors.checkpoint", "ssc/cams/1-of-2.zip")
 
 
 def corruptions(campaign: Campaign) -> Outcome:
@@ -69,7 +69,7 @@ def corruptions(campaign: Campaign) -> Outcome:
     place = campaign.place("corrupted")
     ways = _ways(random)
     for artefact in ARTEFACTS:
-        if campaign.quick and artefact.kind not in QUICK:
+        if campaign.quick and artefact.path not in QUICK:
             continue
         way, damage = next(ways)
         what = f"{way} in {artefact.path} (seed {campaign.seed})"
@@ -79,9 +79,12 @@ def corruptions(campaign: Campaign) -> Outcome:
             _left_behind(campaign, place, outcome, artefact, damage, what)
         outcome.count(artefact.kind)
         print(f"    {what}", flush=True)
-    place.succeed()
-    for phrase in differences(results(place.folder), campaign.expected):
-        outcome.stale.append(f"{phrase} after all corruptions (python -m chaos corruptions --seed {campaign.seed})")
+    if campaign.quick:
+        left = not_whole(place.folder, campaign.expected)
+    else:
+        place.succeed()
+        left = differences(results(place.folder), campaign.expected)
+    outcome.stale += [f"{phrase} at the end (python -m chaos corruptions --seed {campaign.seed})" for phrase in left]
     return outcome
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ssc import kept
 from ssc.errors import InputError
-from ssc.files import atomic, check_member_name
+from ssc.files import atomic, check_member_name, name_in_errors
 from ssc.palette import voc_palette
 from ssc.progress import log
 
@@ -117,7 +117,7 @@ def resume(path: str | Path, *, identity: str, keys: Mapping[str, str]) -> Itera
     if link:
         with link.open("rb") as handle:
             found |= dict(_members(handle, keys))
-    with partial.open("r+b" if partial.exists() else "w+b") as handle:
+    with name_in_errors(path), partial.open("r+b" if partial.exists() else "w+b") as handle:
         end = 0
         for name, member in _members(handle, keys):
             found[name] = member

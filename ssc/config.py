@@ -74,12 +74,13 @@ def refuse_repeats(path: str | Path) -> None:
             continue
         keys = set()
         for key, value in node.value:
+            nodes.append(value)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in keys:
                 line = key.start_mark.line + 1
                 raise InputError(f"{path}, line {line}: the key {key.value!r} stands there twice; keep one of the two.")
-            if isinstance(key, yaml.ScalarNode):
-                keys.add(key.value)
-            nodes.append(value)
+            keys.add(key.value)
 
 
 def complete(config: dict, schema: dict) -> dict:

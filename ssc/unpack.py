@@ -6,11 +6,17 @@ import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from ssc.errors import InputError
 from ssc.files import check_member_name
 from ssc.progress import log, track
+
+# Of an archive as a whole: COCO has 82,783 training photos, which hardly shrink; zeros shrink to a thousandth.
+_MEMBERS = 2_000_000
+_GROWTH = 100
+_SMALL = 2**20  # bytes that the smallest archive may unpack to
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 
@@ -23,8 +29,8 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
         folder: folder to make; members keep their paths below it.
 
     Raises:
-        InputError: the folder exists, the archive is absent, damaged or cut off, or a member is absolute, leaves
-            the folder, links out of it, or is a device.
+        InputError: the folder exists, the archive is absent, damaged or cut off, a member is absolute, leaves the
+            folder, links out of it, or is a device, or there are absurdly many members or bytes in them.
     """
     folder = Path(folder)
     if folder.exists():
@@ -48,16 +54,19 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
 
 
 def _unpack_zip(path: str | Path, folder: Path) -> None:
+    check = _limits(path)
     with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            check(member.filename, member.file_size)
         for member in track(archive.infolist(), "files"):
-            _check_name(path, member.filename)
             archive.extract(member, folder)  # a link becomes a file that holds its target
 
 
 def _unpack_tar(path: str | Path, folder: Path) -> None:
+    check = _limits(path)
     with tarfile.open(path) as archive:
         for member in archive:
-            _check_name(path, member.name)
+            check(member.name, member.size)
             try:
                 archive.extract(member, folder, filter="data")
             except tarfile.FilterError as error:
@@ -71,8 +80,22 @@ def _unpack_tar(path: str | Path, folder: Path) -> None:
             pass
 
 
-def _check_name(path: str | Path, name: str) -> None:
-    try:
-        check_member_name(name)
-    except InputError:
-        raise InputError(f"The archive {path} is refused: {name!r} would leave its folder; do not use it.") from None
+def _limits(path: str | Path) -> Callable[[str, int], None]:
+    """Check of each member's name and size in turn, and of their number and sum up to then."""
+    most = max(_SMALL, _GROWTH * Path(path).stat().st_size)
+    count = total = 0
+
+    def check(name: str, size: int) -> None:
+        nonlocal count, total
+        count, total = count + 1, total + size
+        try:
+            check_member_name(name)
+        except InputError:
+            raise InputError(
+                f"The archive {path} is refused: {name!r} would leave its folder; do not use it."
+            ) from None
+        if count > _MEMBERS or total > most:
+            what = f"more than {_MEMBERS:,} files" if count > _MEMBERS else f"more than {_GROWTH} times its own size"
+            raise InputError(f"The archive {path} is refused: it unpacks to {what}; do not use it.")
+
+    return check

@@ -4,6 +4,7 @@ Every case is told before the work begins: neither an index nor anything else ap
 """
 
 import json
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Case:
     def prepare(self, folder: Path) -> list[str]:
         """Write what the case needs into the folder in which the workflow runs; the arguments for `snakemake`."""
         if self.spoil:
+            shutil.rmtree(folder / "photos", ignore_errors=True)
             write_photos(folder / "photos")
             self.spoil(folder / "photos")
         config = self.config
@@ -190,6 +192,11 @@ def unlabelled(photos: Path) -> None:
     (photos / "labels.csv").write_text("image,labels,split\na.jpg,,train\ne.jpg,,val\n")
 
 
+def unlisted(photos: Path) -> None:
+    (photos / "classes.txt").write_text("cat\ndog\n")
+    (photos / "labels.csv").write_text("image,labels,split\n")
+
+
 def named_twice(photos: Path) -> None:
     save(photos / "images" / "a.png", np.zeros((36, 48, 3), np.uint8))
     table("b.png", "a.png")(photos)
@@ -220,6 +227,7 @@ TABLES = [
     table_case("unknown class", "a.jpg,cat", "a.jpg,background", "'background' is not a class of its own"),
     table_case("no training image", ",train", ",test", "The data set has no training image"),
     table_case("nothing to predict", ",val", ",test", "Split 'val' has no image"),
+    Case("table without lines", "The data set has no training image", data(masks=None), unlisted),
     Case("no labels at all", "No training image has a label", data(masks=None), unlabelled),
     table_case("image above the folder", "a.jpg", "../images/a.jpg", "is no path below the images folder"),
     table_case("image from the root", "a.jpg", "/etc/passwd", "is no path below the images folder"),

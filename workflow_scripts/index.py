@@ -1,11 +1,16 @@
+from pathlib import Path
+
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table
 from ssc.data.index import write_index, write_parts
+from ssc.estimate import check_room
 from ssc.job import job
 
+output, config = snakemake.output.index, snakemake.config
 with job(snakemake):
     index = build_index(snakemake.params.dataset)
     check_table(index)
-    index = check_images(index, max_pixels=snakemake.config["dataset"]["max_pixels"])
-    write_index(snakemake.output.index, index, needed=snakemake.config["prediction"]["split"])
-    write_parts(snakemake.output.index, index, snakemake.config["shards"])
+    index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
+    check_room(index, config, Path(output).parent)
+    write_index(output, index, needed=config["prediction"]["split"])
+    write_parts(output, index, config["shards"])

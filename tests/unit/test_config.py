@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ssc.config import complete, load_schema, resolve, split_seed, warm_start_settings
+from ssc.config import complete, load_schema, refuse_repeats, resolve, split_seed, warm_start_settings
 from ssc.errors import InputError
 from ssc.models.names import OUTPUT_STRIDES
 
@@ -361,6 +361,111 @@ def test_text_is_read_as_the_type_that_the_schema_wants(path, text, value):
 def test_text_in_an_experiment_is_read_too():
     completed = config(experiments={"ssc": {"classifier": {"epochs": "7"}}})
     assert resolve(completed, SCHEMA, "ssc")["classifier"]["epochs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [(("classifier", "epochs"), 2), (("classifier", "output_stride"), 8), (("classifier", "resize_long"), [64, 96])],
+)
+def test_a_whole_number_with_a_point_is_a_whole_number(path, value):
+    """`1.0` and `1e3` pass for integers in JSON Schema; a loop over range(2.0) fails hours later."""
+    point = [float(item) for item in value] if isinstance(value, list) else float(value)
+    found = lookup(config(**nested(path, point)), path)
+    assert found == value
+    assert {type(item) for item in (found if isinstance(found, list) else [found])} == {int}
+
+
+def test_numbers_that_may_be_broken_stay_so():
+    assert type(config(classifier={"lr": 1.0})["classifier"]["lr"]) is float
+    assert refusal(classifier={"epochs": 1.5}).startswith("Config: classifier.epochs: 1.5 is not of type 'integer'")
+
+
+# What YAML can say and no setting means
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "nan", "inf", ".5e999"])
+def test_numbers_are_finite(value):
+    assert "classifier.lr: " in refusal(classifier={"lr": value})
+    assert "cams.scales.1: " in refusal(cams={"scales": [1.0, value]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({2012: 1}, "Config: the key 2012 is no text; quote it."),
+        ({"experiments": {False: {}}}, "Config: the key False under experiments is no text; quote it."),
+        ({"experiments": {"x": {None: 1}}}, "Config: the key None under experiments.x is no text; quote it."),
+        (
+            {"dataset": {**MINIMAL["dataset"], "root": ""}},
+            "Config: dataset.root is empty; give it a value, or drop the line.",
+        ),
+        (
+            {"dataset": {**MINIMAL["dataset"], "name": "mine\n"}},
+            "Config: dataset.name: 'mine\\n' holds a line break or another control character.",
+        ),
+        (
+            {"dataset": {**MINIMAL["dataset"], "root": "a\0b"}},
+            "Config: dataset.root: 'a\\x00b' holds a line break or another control character.",
+        ),
+        (
+            {"experiments": {"ssc": {"irn": {"weights": "{x}.safetensors"}}}},
+            "Config: experiments.ssc.irn.weights: '{x}.safetensors' holds a curly bracket, which no name may; "
+            "rename the file.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_setting_means_is_refused(changes, sentence):
+    with pytest.raises(InputError) as info:
+        complete({**MINIMAL, **changes}, SCHEMA)
+    assert str(info.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "name", ["a; touch x", "$(touch x)", "`touch x`", "a b", "-rf", "..", "../up", "/etc", "a/b", ""]
+)
+def test_names_of_folders_are_plain(name):
+    assert "dataset.name" in refusal(dataset={"name": name, "kind": "folder"})
+    assert "experiment" in refusal(experiment=name)
+    assert "experiments" in refusal(experiments={name: {}})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("shards: 2\nworkers: 1\nshards: 3\n", "line 3: the key 'shards'"),
+        ("irn:\n  lr: 1\n  radius: 4\n  lr: 2\n", "line 4: the key 'lr'"),
+        ("experiments: {a: {}, b: {irn: {lr: 1, lr: 1}}}", "line 1: the key 'lr'"),
+        ("x:\n- {a: 1}\n- {a: 1, a: 2}\n", "line 3: the key 'a'"),
+        ('{"shards": 2,\n "shards": 3}', "line 2: the key 'shards'"),
+    ],
+)
+def test_a_repeated_key_is_refused(tmp_path, text, found):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError) as info:
+        refuse_repeats(tmp_path / "mine.yaml")
+    assert str(info.value) == f"{tmp_path}/mine.yaml, {found} stands there twice; keep one of the two."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "irn: {lr: 1}\nclassifier: {lr: 1}\n",
+        "irn: &own {lr: 1}\nclassifier: *own\n",
+        "irn: &own {lr: 1}\nclassifier:\n  <<: *own\n  lr: 2\n",
+        "a: &a [*a]\n",
+        '{\n\t"shards": 2\n}',
+        "[1, 2]: 3\n[1, 2]: 4\n",
+    ],
+)
+def test_keys_of_different_sections_are_no_repeats(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    refuse_repeats(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_files_repeat_no_key(path):
+    refuse_repeats(path)
 
 
 @pytest.mark.parametrize("text", ["many", "1.5", "true", ""])

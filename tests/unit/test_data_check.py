@@ -17,6 +17,7 @@ from ssc.data.check import check_images, check_table
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.transforms import read_image
 from ssc.errors import InputError
+from ssc.estimate import check_room
 from tests.bad_inputs import CASES, SNAKEMAKES, TINY, data, film, write_photos
 from tests.unit.test_config import merged
 
@@ -34,6 +35,7 @@ def read_in(folder: Path, *files: str | Path) -> Index:
     index = build_index(config["dataset"])
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
+    check_room(index, config, folder / "results")
     write_index(folder / "results" / "index.tsv", index, needed=config["prediction"]["split"])
     return index
 

@@ -103,6 +103,14 @@ def test_json_with_an_incomplete_entry_is_refused(tmp_path, kind, key):
         read_instances(tmp_path / "x.json")
 
 
+@pytest.mark.parametrize("kind", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("content", [None, 3, {}, [3], [[]]])
+def test_json_of_another_shape_is_refused(tmp_path, kind, content):
+    (tmp_path / "x.json").write_text(json.dumps({**instances(**TRAIN), kind: content}))
+    with pytest.raises(InputError, match=rf"x\.json.*{kind}"):
+        read_instances(tmp_path / "x.json")
+
+
 def test_unknown_category_and_broken_json_are_refused(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(instances(images={1: "a.jpg"}, annotations=[(1, 2, 0)])))

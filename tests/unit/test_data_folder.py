@@ -97,6 +97,19 @@ def test_bad_tables_are_refused(tmp_path, csv, message):
         index_folder(root)
 
 
+def test_a_photo_under_a_name_that_looks_alike_is_hinted_at(tmp_path):
+    """File names that a Mac has written are decomposed; the table that a spreadsheet has written is not."""
+    root = write_folder(tmp_path, "image,labels\n\u00fc.JPG,cat\n", photos=["u\u0308.jpg", "v.jpg"])
+    with pytest.raises(InputError, match=r"does not exist \(but 'u\u0308.jpg', written otherwise\); mend the path"):
+        index_folder(root)
+
+
+def test_masks_of_which_none_fits_are_refused(tmp_path):
+    root = write_folder(tmp_path, "image,labels\na.jpg,cat\n", photos=["a.jpg"], masks=["a_mask.png"])
+    with pytest.raises(InputError, match=r"masks holds no mask of a photo; name them <image id>.png"):
+        index_folder(root, masks="masks")
+
+
 def test_class_that_the_list_lacks_is_refused(tmp_path):
     root = write_folder(tmp_path, "image,labels\na.jpg,cat;cow\n", photos=["a.jpg"], classes="cat\ndog\n")
     with pytest.raises(InputError, match=r"line 2: class 'cow' is not in the class list \(cat, dog\)"):

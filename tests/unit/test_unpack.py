@@ -133,6 +133,51 @@ def test_a_changed_byte_is_told(tmp_path, write):
     assert names(tmp_path) == ["archive"]
 
 
+@pytest.mark.parametrize("write", [write_zip, write_tgz])
+def test_archives_that_unpack_to_absurd_sizes_are_refused(tmp_path, write):
+    """Zeros deflate to a thousandth."""
+    archive = write(tmp_path / "archive", {f"{k}": bytes(2**21) for k in range(4)})
+    assert archive.stat().st_size < 2**23 / 100
+    with pytest.raises(InputError, match=r"archive is refused: it unpacks to more than 100 times its own size; do not"):
+        unpack(archive, tmp_path / "new" / "data")
+    assert names(tmp_path / "new") == []
+
+
+def test_a_zip_that_lies_about_a_size_is_damaged(tmp_path):
+    data = bytearray(write_zip(tmp_path / "archive", {"a": bytes(2**22)}).read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (100).to_bytes(4, "little")
+    (tmp_path / "archive").write_bytes(data)
+    with pytest.raises(InputError, match="archive is damaged or cut off"):
+        unpack(tmp_path / "archive", tmp_path / "new" / "data")
+    assert names(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_archives_of_too_many_files_are_refused(tmp_path, write, monkeypatch):
+    monkeypatch.setattr("ssc.unpack._MEMBERS", 3)
+    unpack(write(tmp_path / "archive"), tmp_path / "data")
+    archive = write(tmp_path / "archive", {**FILES, "one more": b""})
+    with pytest.raises(InputError, match="archive is refused: it unpacks to more than 3 files; do not use it"):
+        unpack(archive, tmp_path / "new" / "data")
+    assert names(tmp_path / "new") == []
+
+
+def test_small_archives_may_grow_more(tmp_path):
+    unpack(write_zip(tmp_path / "archive", {"zeros": bytes(2**20)}), tmp_path / "data")
+    assert contents(tmp_path / "data") == {"zeros": bytes(2**20)}
+
+
+def test_a_link_in_a_zip_becomes_a_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+        link = zipfile.ZipInfo("link")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    unpack(tmp_path / "archive", tmp_path / "data")
+    assert not (tmp_path / "data" / "link").is_symlink()
+    assert contents(tmp_path / "data") == {"link": b"/etc/passwd"}
+
+
 def test_absent_archive_and_present_folder(tmp_path):
     with pytest.raises(InputError, match="absent does not exist"):
         unpack(tmp_path / "absent", tmp_path / "data")

@@ -1,8 +1,7 @@
-"""Bad inputs and odd names as the workflow meets them: refused in a sentence or carried, and nothing lost or executed."""
+"""Bad inputs and odd names as the workflow meets them: refused in a sentence or carried; nothing lost or executed."""
 
 import csv
 import hashlib
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,8 @@ from ssc.data.index import read_index
 from tests.bad_inputs import CASES, NAME, TINY, data, save, write_photos
 
 ROOT = Path(__file__).parents[2]
-ODD = ["a b", "-rf", "'quoted' \"twice\"", "\u00fcber", "u\u0308ber", "犬", "$(touch x)", "`touch x`", "a;touch x", "a|b&c>x",
-    "*?[a]", "%s {x}", "sub dir/$HOME"]  # fmt: skip
+ODD = ["a b", "-rf", "'quoted' \"twice\"", "\u00fcber", "u\u0308ber", "犬", "$(touch x)", "`touch x`", "a;touch x",
+    "a|b&c>x", "*?[a]", "%s {x}", "sub dir/$HOME"]  # fmt: skip
 
 
 def snakemake(folder, *arguments):
@@ -53,7 +52,11 @@ def run(tmp_path_factory):
         rows.append((f"{name}.png", ("$(touch x)", "dog's")[number % 2], "train" if number else "val"))
     with (photos / "labels.csv").open("w", newline="", encoding="utf-8") as table:
         csv.writer(table).writerows(rows)
-    config = {"dataset": {"name": "odd", "kind": "folder", "root": photos.name, "masks": "masks"}}
+    config = {
+        "dataset": {"name": "odd", "kind": "folder", "root": photos.name, "masks": "masks"},
+        "warm_start": {"epochs": 1},
+        "classifier": {"epochs": 1},
+    }
     done = snakemake(folder, "seeds", *write_config(folder / "odd.yaml", config))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
@@ -72,19 +75,14 @@ def test_odd_names_are_carried_and_nothing_is_executed(run):
 
 CHOSEN = [
     "unknown key of an experiment",
-    "not a number",
     "command in the data set's name",
-    "command in an experiment's name",
-    "wildcard in a path",
     "weights that are absent",
     "repeated key",
     "empty configuration",
     "code in the configuration",
     "root is a command",
-    "name in another Unicode form",
     "line break in a name",
     "several bad photos",
-    "image bomb",
     "mask of another size",
 ]
 
@@ -92,12 +90,13 @@ CHOSEN = [
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in CHOSEN], ids=lambda case: case.name)
 def test_bad_input_is_told_and_nothing_is_lost(run, case):
     before = contents(run / "results" / "odd")
-    done = snakemake(run, *case.prepare(run / case.name), "--directory", run / case.name)
+    done = snakemake(run, *case.prepare(run))
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert case.sentence in output and "Traceback" not in output
     assert contents(run / "results" / "odd") == before
-    assert all(re.match("logs/", name) for name in contents(run / "results" / NAME))
+    assert all(name.startswith("logs/") for name in contents(run / "results" / NAME))
+    assert not (run / "results" / "tiny").exists()
     assert not list(run.rglob("x")) and not (ROOT / "x").exists()
 
 

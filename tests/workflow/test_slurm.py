@@ -20,7 +20,7 @@ PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 # Without accounting the queue itself tells how a job ended. The rest spares waiting.
 HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
 # Trainings that are long enough to be met in the middle, and what they are sent: a plain scancel is SIGTERM first.
-LONG = ["classifier={'epochs': 30}", "segmentation={'epochs': 30}"]
+LONG = ["classifier={epochs: 10}", "segmentation={epochs: 10}"]
 SENT = {"train_classifier": [], "train_segmentation": ["--signal=USR1"]}
 WEIGHTS = {"train_classifier": "classifier.safetensors", "train_segmentation": "segmentation.safetensors"}
 
@@ -72,13 +72,13 @@ def run(environment, tmp_path_factory):
     submitted = start(folder, "--profile", PROFILE.parent, *HERE, environment=environment)
     try:
         stopped = stop_trainings(environment, folder, submitted)
+        output = (folder / "output.txt").read_text()
+        assert submitted.returncode == 0, output[-5000:]
         assert alone.wait() == 0, (local / "output.txt").read_text()[-3000:]
     finally:
         for process in (alone, submitted):
             process.terminate()
             process.wait()
-    output = (folder / "output.txt").read_text()
-    assert submitted.returncode == 0, output[-5000:]
     jobs = queue(environment, states="all")
     return SimpleNamespace(folder=folder, local=local, output=output, stopped=stopped, jobs=jobs)
 

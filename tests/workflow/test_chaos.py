@@ -1,0 +1,126 @@
+"""A selection of the fault campaign, and that the campaign sees what it looks for."""
+
+import json
+import sys
+
+import pytest
+
+from chaos import __main__ as command
+from chaos.corruptions import corruptions
+from chaos.harness import (
+    Job,
+    Outcome,
+    Place,
+    differences,
+    jobs,
+    not_whole,
+    results,
+    scripts_by_rule,
+    table,
+    traceback_in,
+)
+from chaos.kills import kills
+
+OUTPUT = """\
+[Tue Nov 24 12:41:34 2026]
+localrule cams:
+    input: results/tiny/index.tsv, results/tiny/classes.txt
+    output: results/tiny/ssc/cams/1-of-2.zip
+    log: results/tiny/ssc/logs/cams/1-of-2.log
+    jobid: 6
+    reason: Missing output files: results/tiny/ssc/cams/1-of-2.zip
+rule random_walk:
+    output: results/tiny/ssc/pseudo_labels/1-of-2.zip, results/tiny/ssc/confidence/1-of-2.zip
+    jobid: 61
+    reason: Forced execution
+[Tue Nov 24 12:41:37 2026]
+Finished jobid: 6 (Rule: cams)
+Error in rule random_walk:
+    jobid: 61
+    output: results/tiny/ssc/pseudo_labels/1-of-2.zip, results/tiny/ssc/confidence/1-of-2.zip
+localrule all:
+    input: results/tiny/ssc/metrics.tsv
+    jobid: 0
+"""
+
+
+@pytest.mark.parametrize("fault", [kills, corruptions])
+def test_nothing_is_lost_or_stale(campaign, fault):
+    outcome = fault(campaign)
+    assert outcome.lost == []
+    assert outcome.stale == []
+    assert outcome.survived == outcome.tried > 2
+
+
+def test_jobs_are_read_from_the_output_of_snakemake():
+    cams, walk = jobs(OUTPUT)
+    reason = "Missing output files: results/tiny/ssc/cams/1-of-2.zip"
+    outputs = ("results/tiny/ssc/cams/1-of-2.zip",)
+    assert cams == Job("cams", outputs, "results/tiny/ssc/logs/cams/1-of-2.log", reason, finished=True)
+    assert (walk.rule, len(walk.outputs), walk.log, walk.finished) == ("random_walk", 2, "", False)
+
+
+def test_results_are_compared_by_content_without_times(tmp_path):
+    def run(name, seconds, miou):
+        own = tmp_path / name / "results" / "tiny" / "ssc"
+        (own / "logs").mkdir(parents=True)
+        (own / "logs" / "cams.log").write_text(f"{seconds}")
+        (own / "costs.tsv").write_text(f"{seconds}")
+        (own / ".seeds.json.0.kept").write_text(f"{seconds}")
+        (own / "irn.safetensors.checkpoint").write_text(f"{seconds}")
+        (own / "metrics.tsv").write_text(f"stage\tmiou\tseconds\tmemory_mb\nseeds\t{miou}\t{seconds}\t{seconds}\n")
+        (own / "seeds.json").write_text(json.dumps({"miou": 1}))
+        return results(tmp_path / name)
+
+    first = run("first", 1, 50.0)
+    assert sorted(first) == ["results/tiny/ssc/metrics.tsv", "results/tiny/ssc/seeds.json"]
+    assert run("second", 2, 50.0) == first
+    assert differences(run("third", 1, 51.0), first) == ["results/tiny/ssc/metrics.tsv differs"]
+    (tmp_path / "second" / "results" / "tiny" / "ssc" / "seeds.json").unlink()
+    assert differences(results(tmp_path / "second"), first) == ["results/tiny/ssc/seeds.json is missing"]
+    assert not_whole(tmp_path / "second", first) == []
+    (tmp_path / "second" / "results" / "tiny" / "ssc" / "seeds.json").write_text('{"mio')
+    assert not_whole(tmp_path / "second", first) == ["results/tiny/ssc/seeds.json differs"]
+
+
+def test_a_traceback_is_no_sentence():
+    assert traceback_in("Traceback (most recent call last):\n  File ...")
+    assert not traceback_in("Error: photos/a.jpg is empty; restore it.")
+
+
+def test_every_rule_with_a_script_can_be_found_among_the_processes(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.smk").write_text(
+        'rule one:\n    script:\n        "../workflow_scripts/first.py"\n\n\n'
+        'rule none:\n    input: "x"\n\n\nrule two:\n    script:\n        "../workflow_scripts/second.py"\n'
+    )
+    assert scripts_by_rule(tmp_path) == {"one": "first", "two": "second"}
+
+
+def test_settings_are_changed_under_their_dotted_keys(tmp_path):
+    place = Place(tmp_path, tmp_path)
+    place.configfile.write_text("irn: {epochs: 3}\n")
+    place.change("irn.lr", 0.5)
+    place.change("seeds.threshold", 0.3)
+    assert place.configfile.read_text() == "irn:\n  epochs: 3\n  lr: 0.5\nseeds:\n  threshold: 0.3\n"
+
+
+@pytest.mark.parametrize(
+    ("lost", "stale", "status"), [([], [], 0), (["a.zip is gone"], [], 1), ([], ["b.zip differs"], 1)]
+)
+def test_the_campaign_ends_with_an_error_if_anything_is_lost_or_stale(monkeypatch, capsys, lost, stale, status):
+    monkeypatch.setattr(command, "CLASSES", {"kills": lambda campaign: Outcome("kills", 3, lost, stale)})
+    monkeypatch.setattr(sys, "argv", ["chaos", "kills"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == status
+    told = capsys.readouterr().out
+    assert f"| kills | 3 | {3 - status} | {len(lost)} | {len(stale)} |" in told
+    assert all(sentence in told for sentence in (*lost, *stale))
+
+
+def test_table_says_what_was_skipped_and_how_often_each_rule_was_hit():
+    outcome = Outcome("kills", skipped="no Slurm here")
+    outcome.count("cams")
+    outcome.count("cams")
+    assert table([outcome]).splitlines()[-1] == "| kills | 2 | 2 | 0 | 0 | 0 | cams 2; no Slurm here |"
