@@ -82,5 +82,9 @@ rule ablation:
         f"{ABLATION}/memory.tsv",
 
 
+onstart:
+    check_run_fits()
+
+
 onsuccess:
     print_summary()

@@ -35,7 +35,7 @@ FULL = {
     "train_segmentation": ("random_walk",),
     "panels": ("evaluate_predictions", "evaluate_pseudo_labels"),
 }
-READ_ONLY = {"train_classifier": "results/tiny/ssc", "train_irn": "."}
+READ_ONLY = {"train_classifier": "results/tiny", "train_irn": "."}
 # Trainings that shall meet it, with their checkpoints: they have all memory that they need when the first is there.
 NO_MEMORY = {
     "train_classifier": "results/tiny/ssc/classifier.safetensors.checkpoint",

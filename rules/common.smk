@@ -1,5 +1,6 @@
 # Names and the one provider of configuration values that all rules use.
 
+import os
 import shutil
 import signal
 import time
@@ -10,9 +11,10 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 from ssc.config import complete, load_schema, refuse_repeats, resolve, warm_start_settings
-from ssc.data.index import SPLITS
+from ssc.data.index import SPLITS, read_index
 from ssc.data.releases import FOLDER, RELEASES, located, release_folders
 from ssc.errors import InputError
+from ssc.estimate import check_room
 from ssc.experiments import made_stages, owner, reported_stages, sweep_experiments, sweep_name, with_seed
 from ssc.paper import ABLATION as ABLATION_ROWS
 from ssc.provenance import source_digest
@@ -27,6 +29,11 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{config['dataset']['name']}"
+# Of a folder that cannot be written to Snakemake says no more than a traceback does.
+for folder in (Path(".snakemake").absolute(), Path(RESULTS).absolute()):
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise WorkflowError(f"{nearest} is read-only, or another's: make it writable, or work elsewhere (--directory).")
 RUN = f"{RESULTS}/{{experiment}}"
 ABLATION = f"{RESULTS}/ablation"
 WEIGHTS = "resources/weights"
@@ -150,6 +157,15 @@ def growing(amount):
 def run_files(*names):
     """Files of the configured experiment."""
     return [f"{RESULTS}/{config['experiment']}/{name}" for name in names]
+
+
+def check_run_fits():
+    """Stop if the disk has too little room for the configured run; before there is an index, its rule does so."""
+    if Path(INDEX).exists():
+        try:
+            print(check_room(read_index(INDEX), resolved(config["experiment"]), RESULTS))
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
 
 
 def print_summary():

@@ -44,7 +44,7 @@ rule index:
         runtime=growing(30),
     params:
         dataset=index_settings(),
-        source=source_digest("ssc.data.build"),
+        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check")],
     script:
         "../workflow_scripts/index.py"
 

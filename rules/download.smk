@@ -43,13 +43,14 @@ rule unpack_archive:
         "../workflow_scripts/unpack_archive.py"
 
 
+# With `snakemake --cache` they are shared between working folders, too (which forbids a benchmark). Nothing else can be:
+# Snakemake would not see that photos of the same name differ.
 rule download_weights:
     output:
         f"{WEIGHTS}/{{network}}.safetensors",
     log:
         "results/logs/download_weights/{network}.log",
-    benchmark:
-        "results/benchmarks/download_weights/{network}.tsv"
+    cache: "omit-software"
     localrule: True
     conda:
         "../envs/ssc.yaml"

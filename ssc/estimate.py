@@ -25,7 +25,7 @@ _MEMBER = 1_100
 _LABEL = 0.06
 _CELL = 1.7
 
-_REPORT = 20e6  # pictures, tables, logs
+_REPORT = 10e6  # pictures, tables, logs
 _SLACK = 1.25  # archives are written under another name before the old ones go
 
 # Numbers of a network with its head, rounded up, and of the reconstruction net.

@@ -26,6 +26,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
+    "text.parse_math": False,  # class names may hold dollar signs
     "font.size": 9,
     "grid.alpha": 0.25,
     "legend.frameon": False,

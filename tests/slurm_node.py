@@ -1,6 +1,5 @@
 """A Slurm of one node on this machine's loopback, for tests: no accounting, no cgroups, nothing outside one folder."""
 
-import getpass
 import os
 import secrets
 import shutil
@@ -8,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 CPUS = 8
 # Devices that every machine has stand for GPUs.
 GPUS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
-SECONDS_TO_START = 60
+SECONDS = 60  # for the daemons to come up, and for jobs that are left to end
 
 # The node claims what the rules ask for, whatever this machine has. A job that has ended stays in the queue's list for
 # MinJobAge: without accounting, that is where the executor learns how it ended.
@@ -26,8 +26,7 @@ SlurmctldPort={ports[0]}
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
 StateSaveLocation={folder}/state
-SlurmUser={user}
-SlurmdUser={user}
+SlurmUser=root
 SlurmdPidFile={folder}/slurmd.pid
 SlurmdLogFile={folder}/slurmd.log
 SlurmdSpoolDir={folder}/spool
@@ -41,8 +40,7 @@ SelectTypeParameters=CR_CPU_Memory
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 MaxArraySize=1001
-MinJobAge=600
-KillWait={kill_wait}
+MinJobAge=50000
 ReturnToService=2
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 GresTypes=gpu
@@ -62,11 +60,8 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def slurm_node(*, kill_wait: int = 5):
+def slurm_node() -> Iterator[dict[str, str]]:
     """Start munged, slurmctld and slurmd; the environment in which sbatch and the rest talk to them. All ends with it.
-
-    Args:
-        kill_wait: seconds between a job's SIGTERM and its SIGKILL.
 
     Raises:
         RuntimeError: the node does not come up; the message ends with the daemons' logs.
@@ -90,16 +85,14 @@ def slurm_node(*, kill_wait: int = 5):
             CONFIGURATION.format(
                 folder=folder,
                 host=socket.gethostname(),
-                user=getpass.getuser(),
                 ports=_free_ports(2),
                 cpus=CPUS,
                 gpus=len(GPUS),
-                kill_wait=kill_wait,
             )
         )
         (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in GPUS))
 
-        def start(name, *arguments):
+        def start(name: str, *arguments: str | Path) -> subprocess.Popen:
             log = stack.enter_context((folder / f"{name}.out").open("w"))
             command = [_program(name), *map(str, arguments)]
             daemon = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -118,7 +111,7 @@ def slurm_node(*, kill_wait: int = 5):
         try:
             yield environment
         finally:
-            subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, capture_output=True)
+            subprocess.run(["scancel", "--user=root"], env=environment, capture_output=True)
             _wait_until(lambda: not queue(environment), daemons, folder)
 
 
@@ -157,12 +150,12 @@ def _state(environment: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-def _wait_until(ready, daemons: list[subprocess.Popen], folder: Path) -> None:
-    end = time.monotonic() + SECONDS_TO_START
+def _wait_until(ready: Callable[[], bool], daemons: list[subprocess.Popen], folder: Path) -> None:
+    end = time.monotonic() + SECONDS
     while not ready():
         if time.monotonic() > end or any(daemon.poll() is not None for daemon in daemons):
             logs = [path.read_text()[-2000:] for path in sorted(folder.glob("*.out"))]
-            raise RuntimeError("Slurm does not start:\n" + "\n".join(logs))
+            raise RuntimeError("Slurm does not run here:\n" + "\n".join(logs))
         time.sleep(0.2)
 
 

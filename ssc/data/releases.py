@@ -60,9 +60,11 @@ def release_folders(dataset: dict) -> list[str]:
 
 
 def located(dataset: dict) -> dict:
-    """A `dataset` section with paths in place of the word `download`, and without the mirror they come from."""
+    """A `dataset` section with paths in place of the word `download`, and without what does not decide on the images:
+    the mirror they come from, and limits of checks."""
     paths = {key: f"{FOLDER}/{release}/{path}" for key, (release, path) in _wanted(dataset).items()}
-    return {key: value for key, value in dataset.items() if key != "mirror"} | paths
+    beside = {"mirror", "max_pixels", "check_space"}
+    return {key: value for key, value in dataset.items() if key not in beside} | paths
 
 
 def _wanted(dataset: dict) -> dict[str, tuple[str, str]]:

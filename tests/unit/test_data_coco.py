@@ -50,9 +50,10 @@ def test_two_splits(tmp_path):
     assert (row.id, row.labels, row.mask) == ("COCO_val2014_000000000042", (), val["val_instances"])
 
 
-def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path):
-    content = instances(images={5: "a.jpg"}, annotations=[(5, 1, 0), (6, 3, 0)])
+def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, caplog):
+    content = instances(images={5: "a.jpg"}, annotations=[(5, 1, 0), (6, 3, 0), (6, 1, 0), (7, 1, 0)])
     assert [row.labels for row in index_coco(**write_split(tmp_path, "train", content)).rows] == [(1,)]
+    assert caplog.messages == [f"Warning: {tmp_path}/train.json has annotations of 2 images that it does not list."]
 
 
 def test_one_half_of_a_split_is_refused(tmp_path):

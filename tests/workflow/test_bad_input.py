@@ -54,8 +54,7 @@ def run(tmp_path_factory):
         csv.writer(table).writerows(rows)
     config = {
         "dataset": {"name": "odd", "kind": "folder", "root": photos.name, "masks": "masks"},
-        "warm_start": {"epochs": 1},
-        "classifier": {"epochs": 1},
+        "classifier": {"epochs": 1, "weights": "none", "cdr": {"enabled": False}},
     }
     done = snakemake(folder, "seeds", *write_config(folder / "odd.yaml", config))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -13,6 +13,7 @@ import pytest
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
+from ssc.verify import check_run
 from ssc.weights import read_header
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,7 @@ def test_pictures_and_manifest(run):
     manifest = json.loads((own / "manifest.json").read_text())
     assert manifest["config"]["classifier"]["backbone"] == "tiny"
     assert manifest["packages"]["torch"]
+    assert set(check_run(own).values()) == {"same"}
 
 
 def test_no_checkpoint_or_temporary_file_stays(run):
@@ -340,7 +342,7 @@ def test_damaged_archive_is_named(run, tmp_path):
     archive.write_bytes(archive.read_bytes()[:200])
     done = snakemake(tmp_path / "copy", "--forcerun", "count_seeds", "--until", "count_seeds")
     assert done.returncode != 0
-    assert "is not a readable zip archive" in done.stdout + done.stderr
+    assert f"{archive.relative_to(tmp_path / 'copy')} is damaged, or was changed by hand" in done.stdout + done.stderr
 
 
 def test_rule_graph_of_the_readme_is_the_workflows():
