@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -32,31 +33,35 @@ from chaos.harness import (
     wait_until,
 )
 
-PASSES = 3
+KILLS, MOST_PASSES = 60, 6
 QUICK = ("superpixels", "train_classifier", "random_walk", "train_segmentation")
 WAYS = tuple(itertools.product(("group", "job", "snakemake"), (signal.SIGKILL, signal.SIGTERM)))
 
 
 def kills(campaign: Campaign) -> Outcome:
-    """Kill each rule of the undisturbed run in each pass, a few in a quick campaign."""
+    """Kill each rule of the undisturbed run once in a pass, until there were enough; a few in a quick campaign."""
     outcome = Outcome("kills")
     random = campaign.random("kills")
-    rules = list(dict.fromkeys(job.rule for job in campaign.reference_jobs))
-    for number in range(1 if campaign.quick else PASSES):
+    outputs: dict[str, set[str]] = {}
+    for job in campaign.reference_jobs:
+        outputs.setdefault(job.rule, set()).update(job.outputs)
+    for number in range(1, 2 if campaign.quick else MOST_PASSES + 1):
         place = campaign.place(f"killed-{number}")
-        ways = list(itertools.islice(itertools.cycle(WAYS), len(rules)))
+        ways = list(itertools.islice(itertools.cycle(WAYS), len(outputs)))
         random.shuffle(ways)
         finished: set[str] = set()
-        for rule, (target, sign) in zip(rules, ways, strict=True):
-            if not campaign.quick or rule in QUICK:
-                share = random.random()
+        for rule, (target, sign) in zip(outputs, ways, strict=True):
+            share = random.random()
+            if not outputs[rule] <= finished and (rule in QUICK or not campaign.quick):
                 _kill(campaign, place, outcome, rule, target, sign, share, finished)
-        repeat = f"python -m chaos kills --seed {campaign.seed}, pass {number + 1}"
+        repeat = f"python -m chaos kills --seed {campaign.seed}, pass {number}"
         status, text = place.run()
         if status:
             outcome.lost.append(f"{repeat}: the run could not be completed: {text[-1500:]}")
         _check_finished(text, finished, outcome, repeat)
         outcome.stale += [f"{repeat}: {phrase}" for phrase in differences(results(place.folder), campaign.expected)]
+        if outcome.tried >= KILLS:
+            break
     if not campaign.quick:
         _kill_demo(campaign, outcome, random)
     return outcome
@@ -97,13 +102,12 @@ def _kill(
     time.sleep(delay)
     running = sorted({job.rule for job in jobs(output.read_text()) if not job.finished})
     below = children(call.pid)
-    if target == "group":
-        os.killpg(call.pid, sign)
-    elif target == "snakemake":
-        os.kill(call.pid, sign)
-    else:
-        own = script_processes(below, scripts_by_rule(place.project)[rule]) or script_processes(below) or [call.pid]
-        os.kill(own[0], sign)
+    own = script_processes(below, scripts_by_rule(place.project)[rule]) or script_processes(below) or [call.pid]
+    with suppress(ProcessLookupError):  # it has just ended
+        if target == "group":
+            os.killpg(call.pid, sign)
+        else:
+            os.kill(own[0] if target == "job" else call.pid, sign)
     in_time = end(call)
     what = f"{sign.name} to {target} after {delay:.2f} s of {rule} (seed {campaign.seed}, {place.folder.name})"
     print(f"    {what}; running: {', '.join(running)}", flush=True)

@@ -141,7 +141,7 @@ def test_a_signal_to_the_launcher_saves_the_state_of_all(data, tmp_path, capfd):
     _, arguments = training("irn", data, stopped, **CHANGES["irn"])
     options = {"processes": 2, "log_path": tmp_path / "log", **arguments}
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
-    with pytest.raises(Interrupted, match="^Ended by SIGTERM after step .*checkpoint holds; run again to go on"):
+    with pytest.raises(Interrupted, match=r"^Ended by SIGTERM after step .*checkpoint holds; run again to go on"):
         launch(distributed_runs.train_irn_until_a_signal, last=2, **options)
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)] == handlers
     assert not stopped.exists() and "Traceback" not in capfd.readouterr().err
