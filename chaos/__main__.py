@@ -7,6 +7,7 @@ Ends with status 1 if anything was lost or stale, and says how to repeat each fa
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from chaos.bad_input import bad_input
 from chaos.corruptions import corruptions
-from chaos.harness import ROOT, Campaign, table
+from chaos.harness import ROOT, Campaign, Outcome, table
 from chaos.kills import kills
 from chaos.matrix import reruns
 from chaos.rooms import rooms
@@ -60,7 +61,10 @@ def main() -> None:
     for name in options.classes or CLASSES:
         print(f"... {name}", flush=True)
         start = time.monotonic()
-        outcome = CLASSES[name](campaign)
+        try:
+            outcome = CLASSES[name](campaign)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:  # a call that must not fail has failed
+            outcome = Outcome(name, tried=1, lost=[f"{error} (python -m chaos {name} --seed {options.seed})"])
         outcome.seconds = time.monotonic() - start
         outcomes.append(outcome)
     print(f"\n{table(outcomes)}")

@@ -31,6 +31,7 @@ _EPOCHS = {"warm_start": 6, "classifier": 8, "irn": 6, "segmentation": 8}
 # Tables that hold times as a whole, and the columns of another that do.
 _TIMED_FILES = ("costs.tsv", "summary.txt")
 _TIMED_COLUMNS = ("seconds", "memory_mb")
+_ASIDE = (".checkpoint", ".unused")  # of trainings that are not done
 _NO_RESULTS = ("logs", "benchmarks", "data")
 _JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
 _FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.MULTILINE)
@@ -283,7 +284,7 @@ def results(folder: Path) -> dict[str, str]:
     base = folder / "results"
     for path in sorted(base.rglob("*")):
         parts = path.relative_to(base).parts
-        hidden = any(part.startswith(".") for part in parts) or path.name.endswith(".checkpoint")
+        hidden = any(part.startswith(".") for part in parts) or path.suffix in _ASIDE
         if not path.is_file() or hidden or set(parts) & set(_NO_RESULTS) or path.name in _TIMED_FILES:
             continue
         content = path.read_bytes()

@@ -73,7 +73,7 @@ def _kill_demo(campaign: Campaign, outcome: Outcome, random: Random) -> None:
     place.change("dataset", yaml.safe_load(TINY.read_text())["dataset"])
     finished: set[str] = set()
     for target, sign in (("group", signal.SIGKILL), ("job", signal.SIGTERM)):
-        _kill(campaign, place, outcome, "demo_data", target, sign, random.random(), finished)
+        _kill(campaign, place, outcome, "demo_data", target, sign, random.random(), finished, until="demo_data")
     place.succeed("--until", "demo_data")
     for photo in (place.folder / "photos").rglob("*.*"):
         drawn = place.folder / "results" / "tiny" / "data" / photo.relative_to(place.folder / "photos")
@@ -90,17 +90,30 @@ def _kill(
     sign: signal.Signals,
     share: float,
     finished: set[str],
+    until: str = "all",
 ) -> None:
-    """Run on until a job of `rule` has started and `share` of its usual time has passed, then kill."""
+    """Run on until a job of `rule` has started and `share` of its usual time has passed, then kill.
+
+    Args:
+        campaign, place, outcome: where, and what becomes of it.
+        rule: the rule to meet.
+        target: `group` for all processes, `job` for one of the rule, `snakemake` for Snakemake alone.
+        sign: the signal.
+        share: 0..1.
+        finished: outputs that earlier calls have finished; those of this call are added.
+        until: the last rule to run.
+    """
     output = campaign.folder / "call.log"
-    call = place.start(output)
+    call = place.start(output, "--until", until)
     if not wait_until(lambda: any(job.rule == rule for job in jobs(output.read_text())), call):
         end(call)
         outcome.lost.append(f"{rule} was not run again after a kill: {output.read_text()[-1500:]}")
         return
-    delay = share * _seconds(campaign, rule)
-    time.sleep(delay)
-    running = sorted({job.rule for job in jobs(output.read_text()) if not job.finished})
+    start = time.monotonic()
+    moment = start + share * _seconds(campaign, rule)
+    wait_until(lambda: time.monotonic() > moment or rule not in _running(output), call)
+    delay = time.monotonic() - start
+    running = _running(output)
     below = children(call.pid)
     own = script_processes(below, scripts_by_rule(place.project)[rule]) or script_processes(below) or [call.pid]
     with suppress(ProcessLookupError):  # it has just ended
@@ -111,7 +124,7 @@ def _kill(
     in_time = end(call)
     what = f"{sign.name} to {target} after {delay:.2f} s of {rule} (seed {campaign.seed}, {place.folder.name})"
     print(f"    {what}; running: {', '.join(running)}", flush=True)
-    outcome.count(rule)
+    outcome.count(rule if rule in running else next(iter(running), "between jobs"))
     text = output.read_text()
     if not in_time:
         outcome.lost.append(f"{what}: Snakemake did not end")
@@ -120,6 +133,11 @@ def _kill(
     place.unlock()
     _check_finished(text, finished, outcome, what)
     outcome.lost += [f"{what}: {phrase}" for phrase in not_whole(place.folder, campaign.expected)]
+
+
+def _running(output: Path) -> list[str]:
+    """Rules whose jobs have started and not ended, by the output of a call."""
+    return sorted({job.rule for job in jobs(output.read_text()) if not job.finished})
 
 
 def _check_finished(text: str, finished: set[str], outcome: Outcome, what: str) -> None:

@@ -20,7 +20,7 @@ rule train_classifier:
     threads: 8
     resources:
         mem_mb=growing(24000),
-        runtime=growing(1440),
+        runtime=1440,
         gpu=GPU,
     params:
         settings=setting("classifier"),

@@ -150,7 +150,10 @@ def source(section, module):
 
 
 def growing(amount):
-    """Resource function: `amount` for the first attempt, twice, three times as much for those that follow it."""
+    """Resource function: `amount` for the first attempt, twice, three times as much for those that follow it.
+
+    Trainings ask for the same time again: they go on where they were.
+    """
     return lambda wildcards, attempt: amount * attempt
 
 
@@ -161,11 +164,16 @@ def run_files(*names):
 
 def check_run_fits():
     """Stop if the disk has too little room for the configured run; before there is an index, its rule does so."""
-    if Path(INDEX).exists():
-        try:
-            print(check_room(read_index(INDEX), resolved(config["experiment"]), RESULTS))
-        except InputError as error:
-            raise WorkflowError(str(error)) from None
+    try:
+        index = read_index(INDEX)
+    except InputError:
+        return  # its rule, or the job that reads it, says what is wrong
+    try:
+        stages = made_stages(resolved(config["experiment"]))
+        makers = {stage: maker(config["experiment"], stage) for stage in stages}
+        print(check_room(index, resolved(config["experiment"]), RESULTS, makers=makers))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def print_summary():

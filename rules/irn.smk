@@ -43,7 +43,7 @@ rule train_irn:
     threads: 8
     resources:
         mem_mb=growing(24000),
-        runtime=growing(1440),
+        runtime=1440,
         gpu=GPU,
     params:
         settings=setting("irn"),

@@ -20,7 +20,7 @@ rule train_segmentation:
     threads: 8
     resources:
         mem_mb=growing(32000),
-        runtime=growing(2880),
+        runtime=2880,
         gpu=GPU,
     params:
         settings=setting("segmentation"),

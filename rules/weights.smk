@@ -17,7 +17,7 @@ rule warm_start:
     threads: 8
     resources:
         mem_mb=growing(16000),
-        runtime=growing(1440),
+        runtime=1440,
         gpu=GPU,
     params:
         settings=lambda w: warm_start_settings(config, backbone=w.backbone, output_stride=int(w.stride)),

@@ -3,6 +3,7 @@
 Members carry no time stamps, so equal content gives equal bytes. Nothing is ever unpickled.
 """
 
+import fcntl
 import io
 import os
 import struct
@@ -72,6 +73,7 @@ class _Member(NamedTuple):
     path: Path
     start: int
     size: int
+    checksum: int
 
 
 class ResumedWriter(ArchiveWriter):
@@ -88,7 +90,8 @@ class ResumedWriter(ArchiveWriter):
         """Store `data` under `name`, one of the announced members; from now on it outlives this process."""
         super().add_bytes(name, data)
         self._handle.flush()
-        self._found[name] = _Member(Path(self._handle.name), self._handle.tell() - len(data), len(data))
+        start = self._handle.tell() - len(data)
+        self._found[name] = _Member(Path(self._handle.name), start, len(data), zlib.crc32(data))
 
 
 @contextmanager
@@ -118,6 +121,7 @@ def resume(path: str | Path, *, identity: str, keys: Mapping[str, str]) -> Itera
         with link.open("rb") as handle:
             found |= dict(_members(handle, keys))
     with name_in_errors(path), partial.open("r+b" if partial.exists() else "w+b") as handle:
+        _lock(handle, path)
         end = 0
         for name, member in _members(handle, keys):
             found[name] = member
@@ -128,28 +132,46 @@ def resume(path: str | Path, *, identity: str, keys: Mapping[str, str]) -> Itera
             log.info("%s: %d of %d members are there already.", path.name, len(found), len(keys))
         with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
             yield ResumedWriter(archive, handle, keys, found)
-    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        whole = ArchiveWriter(archive, keys)
-        for name in keys:
-            member = found[name]
-            with member.path.open("rb") as source:
-                source.seek(member.start)
-                whole.add_bytes(name, source.read(member.size))
-    kept.keep(path, identity)
-    partial.unlink()
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            whole = ArchiveWriter(archive, keys)
+            for name in keys:
+                whole.add_bytes(name, _read(found[name]))
+        kept.keep(path, identity)
+        partial.unlink()
+
+
+def _lock(handle: BinaryIO, path: Path) -> None:
+    """Refuse to write beside another job, which may have outlived its Snakemake."""
+    told = f"Another job is still writing {path}; wait for its end, or end it, and run again."
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(told) from None
+    except OSError:
+        log.info("The file system of %s knows no locks.", path)
+    if not Path(handle.name).exists():  # it has ended since the file was opened
+        raise InputError(told)
+
+
+def _read(member: _Member) -> bytes:
+    with member.path.open("rb") as source:
+        source.seek(member.start)
+        data = source.read(member.size)
+    if zlib.crc32(data) != member.checksum:
+        raise InputError(f"{member.path} was changed while it was read; run again.")
+    return data
 
 
 def _members(handle: BinaryIO, keys: Mapping[str, str]) -> Iterator[tuple[str, _Member]]:
     """Members of a zip, whole or broken off, up to the first damaged one; those alone whose key is the wanted one."""
-    path = Path(handle.name)
+    path, names = Path(handle.name), {name.encode(): name for name in keys}
     while len(head := handle.read(_MEMBER.size)) == _MEMBER.size:
         signature, *_, checksum, size, _, name_length, extra_length = _MEMBER.unpack(head)
-        name, extra, data = handle.read(name_length), handle.read(extra_length), handle.read(size)
+        name, extra, data = names.get(handle.read(name_length)), handle.read(extra_length), handle.read(size)
         if signature != zipfile.stringFileHeader or zlib.crc32(data) != checksum or len(data) != size:
             return
-        name = name.decode()
-        if name in keys and extra == _FIELD.pack(_FIELD_ID, 8, bytes.fromhex(keys[name])):
-            yield name, _Member(path, handle.tell() - size, size)
+        if name and extra == _FIELD.pack(_FIELD_ID, 8, bytes.fromhex(keys[name])):
+            yield name, _Member(path, handle.tell() - size, size, checksum)
 
 
 class Archive:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ssc import archive
 from ssc.conventions import STRIDE
 from ssc.data.index import Row, read_index
-from ssc.device import autocast, select_device
+from ssc.device import autocast, select_device, select_precision
 from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.losses import region_means
 from ssc.models.classifier import CAMClassifier
@@ -120,6 +120,7 @@ def extract_cams(
         threads: photos read, and results compressed, at the same time.
     """
     device = select_device(device)
+    precision = select_precision(precision, device)
     model = load_part(weights, "classifier", CAMClassifier, device=device)
     model.drs_at_inference = settings["drs"]
     rows = read_index(index).shard("train", shard)
@@ -144,8 +145,9 @@ def extract_cams(
         classes = np.array(row.labels, np.int16)
         return row, archive.encode_arrays(classes=classes, cams=cams.astype(np.float16))
 
-    keys = {f"{row.id}.npz": row.key for row in rows}
-    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [weights, superpixels])
+    refined = settings["refine"] == "superpixels"
+    keys = {f"{row.id}.npz": row.key_with(*([regions.read_bytes(f"{row.id}.png")] if refined else [])) for row in rows}
+    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [weights])
     with archive.resume(output, identity=identity, keys=keys) as out:
         rows = [row for row in rows if f"{row.id}.npz" not in out]
         found = infer(activate, rows, settings["scales"], pixels=pixel_budget(device), threads=threads)

@@ -121,8 +121,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _memory(options: argparse.Namespace) -> None:
+    from ssc.backbone_names import OUTPUT_STRIDES
     from ssc.memory import PAPER, measure_rows, memory_table
-    from ssc.models.names import OUTPUT_STRIDES
 
     if options.backbone not in OUTPUT_STRIDES:
         raise InputError(f"There is no backbone {options.backbone!r}; take one of {', '.join(OUTPUT_STRIDES)}.")

@@ -10,11 +10,11 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
+from ssc.backbone_names import OUTPUT_STRIDES
 from ssc.conventions import STRIDE
 from ssc.data.releases import DOWNLOADS
 from ssc.errors import InputError
 from ssc.experiments import sweep_experiments
-from ssc.models.names import OUTPUT_STRIDES
 
 # What all experiments of a data set share.
 _SHARED = {

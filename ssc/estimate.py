@@ -6,6 +6,7 @@ steps.
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -114,17 +115,48 @@ def needed_memory(settings: dict, *, num_classes: int, pixels: float) -> dict[st
     return needed
 
 
-def check_room(index: Index, settings: dict, folder: str | Path) -> str:
-    """Compare what a run needs with what there is. Headers of some photos are read, and names below `folder`.
+def missing_space(
+    needed: Mapping[str, float], settings: dict, folder: Path, *, makers: Mapping[str, str]
+) -> dict[str, float]:
+    """What of `needed_space` is still to be written: that of results which are not below `folder` yet."""
 
-    Too little memory is a warning in the log, since it may be another machine that computes. Weights that are
-    downloaded, and what lies in `data`, are not counted.
+    def made(stage: str) -> Path:
+        return folder / makers.get(stage, settings["experiment"])
+
+    def share(archives: Path) -> float:
+        shards = settings["shards"]
+        there = sum((archives / f"{number}-of-{shards}.zip").exists() for number in range(1, shards + 1))
+        return 1 - there / shards
+
+    split = settings["prediction"]["split"]
+    trainings = ("classifier", "irn", "segmentation")
+    untrained = [stage for stage in trainings if not (made(stage) / f"{stage}.safetensors").exists()]
+    shares = {
+        "masks": share(folder / "masks" / split),
+        "superpixels": share(folder / "superpixels"),
+        "CAMs": share(made("cams") / "cams"),
+        "IRN labels": share(made("irn_labels") / "irn_labels"),
+        "pseudo-labels": share(made("pseudo_labels") / "pseudo_labels"),
+        "predictions": share(made("predictions") / "predictions" / split),
+        "weights": len(untrained) / len(trainings),
+        "checkpoint": float(bool(untrained)),
+        "report": 1.0,
+    }
+    return {what: needed[what] * shares[what] for what in needed}
+
+
+def check_room(index: Index, settings: dict, folder: str | Path, *, makers: Mapping[str, str] | None = None) -> str:
+    """Compare what a run still needs with what there is. Headers of some photos are read, and names below `folder`.
+
+    Results that are there are taken for finished. Too little memory is a warning in the log, since it may be another
+    machine that computes. Weights that are downloaded, and what lies in `data`, are not counted.
 
     Args:
         index: the images.
         settings: a completed configuration, of the experiment that runs. With `dataset.check_space: false` too little
             room is told in the log alone.
         folder: results/<data set>; it need not exist.
+        makers: by stage, the experiment in whose folder its results lie; by default that of the settings.
 
     Returns:
         The estimate in a sentence, which the log has too.
@@ -133,8 +165,10 @@ def check_room(index: Index, settings: dict, folder: str | Path) -> str:
         InputError: the disk has less room than what is still to be written.
     """
     sizes = _pixel_counts(index)
-    spaces = needed_space(index, settings, sum(sizes) / len(sizes))
-    needed = max(0.0, _SLACK * sum(spaces.values()) - _present(Path(folder), settings["experiment"]))
+    spaces = missing_space(
+        needed_space(index, settings, sum(sizes) / len(sizes)), settings, Path(folder), makers=makers or {}
+    )
+    needed = _SLACK * sum(spaces.values())
     disk = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
     free = shutil.disk_usage(disk).free
     largest = sorted(spaces, key=spaces.get, reverse=True)[:2]
@@ -169,16 +203,6 @@ def _pixel_counts(index: Index) -> list[int]:
         except OSError:
             continue
     return counts or [_UNKNOWN]
-
-
-def _present(folder: Path, experiment: str) -> int:
-    """Bytes of the results that are there; a file under two names counts once."""
-    sizes = {}
-    for part in ("masks", "superpixels", "warm_start", experiment):
-        for path in (folder / part).rglob("*"):
-            status = path.lstat()
-            sizes[status.st_ino] = status.st_size
-    return sum(sizes.values())
 
 
 def _told(size: float) -> str:

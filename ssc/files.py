@@ -1,6 +1,7 @@
 """Atomic writes, safe names, and the two text formats (JSON, TSV) that stages hand to each other."""
 
 import csv
+import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(path: str | Path) -> None:
+    """Remove what killed processes have left of their writing to `path`, and to `<path>.checkpoint`."""
+    for name in (Path(path).name, f"{Path(path).name}.checkpoint"):
+        for left in Path(path).parent.glob(f".{glob.escape(name)}.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -83,13 +91,15 @@ def read_tsv(path: str | Path) -> list[dict[str, str]]:
     """Read a tab-separated table with a header line into one dict per row.
 
     Raises:
-        InputError: the file is absent.
+        InputError: the file is absent or holds no such table.
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as handle:
             return list(csv.DictReader(handle, delimiter="\t"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no readable table ({error}); make it again or restore it.") from None
 
 
 def check_member_name(name: str) -> None:

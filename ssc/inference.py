@@ -50,6 +50,10 @@ def infer(
         threads: photos read at the same time.
     """
 
+    if not pixels:
+        # Sums in a large network are cut by threads: with one, a result does not depend on the processors of a job.
+        torch.set_num_threads(1)
+
     def read(row: Row) -> Photo:
         image = read_image(row.image)
         return Photo(row, image, [scaled_view(image, scale) for scale in scales])

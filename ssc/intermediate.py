@@ -22,7 +22,8 @@ from ssc.superpixels import regions_from_rgb
 
 
 def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, output: str | Path) -> None:
-    """Write one shard's superpixels from pictures `<id>.png`, in which a label is R + 256 G + 65536 B.
+    """Write one shard's superpixels from pictures `<id>.png`: 8-bit RGB, in which a label is R + 256 G + 65536 B, or
+    of one channel, as in the archives of another run.
 
     Labels are renumbered 0..n-1.
 
@@ -32,14 +33,14 @@ def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, out
         output: archive of label PNGs.
 
     Raises:
-        InputError: a picture is missing, unreadable, not 8-bit RGB, differs from its photo in size, or has more than
+        InputError: a picture is missing, unreadable, of another kind, differs from its photo in size, or has more than
             65,536 superpixels.
     """
     rows = read_index(index).shard("train", shard)
     with archive.write(output) as out:
         for row in track(rows, f"superpixels {shard}"):
             path = _file(folder, row, ".png", "superpixels.folder")
-            labels = regions_from_rgb(_read_rgb(path))
+            labels = _read_regions(path)
             _check_size(path, labels.shape, row)
             if labels.max() > np.iinfo(np.uint16).max:
                 raise InputError(f"{path} has {labels.max() + 1} superpixels; at most 65,536 can be stored.")
@@ -112,12 +113,17 @@ def _file(folder: str | Path, row: Row, suffix: str, key: str) -> Path:
     return path
 
 
-def _read_rgb(path: Path) -> np.ndarray:
+def _read_regions(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            if image.mode != "RGB":
-                raise InputError(f"{path} has mode {image.mode}; a superpixel picture is an 8-bit RGB PNG.")
-            return np.asarray(image)
+            if image.mode == "RGB":
+                return regions_from_rgb(np.asarray(image))
+            if image.mode not in ("P", "L", "I;16"):
+                raise InputError(
+                    f"{path} has mode {image.mode}; a superpixel picture is an 8-bit RGB PNG, or one of labels."
+                )
+            _, labels = np.unique(np.asarray(image), return_inverse=True)
+            return labels.reshape(image.size[::-1]).astype(np.int32)
     except (OSError, SyntaxError) as error:  # Pillow reports a wrong PNG checksum as the latter.
         raise InputError(f"{path} is no readable picture ({error}); restore it.") from None
 

@@ -69,9 +69,8 @@ def write_irn_labels(
         return row, confident_labels(image, classes, upsample(maps, image.shape[:2]), settings)
 
     rows = read_index(index).shard("train", shard)
-    keys = {f"{row.id}.png": row.key for row in rows}
-    identity = result_identity(__name__, settings, [cams])
-    with archive.resume(output, identity=identity, keys=keys) as out:
+    keys = {f"{row.id}.png": row.key_with(cam_archive.read_bytes(f"{row.id}.npz")) for row in rows}
+    with archive.resume(output, identity=result_identity(__name__, settings), keys=keys) as out:
         rows = [row for row in rows if f"{row.id}.png" not in out]
         jobs = parallel_map(refine, ((row, read_cams(cam_archive, row.id)) for row in rows), threads)
         for row, labels in track(jobs, f"IRN labels {shard}", len(rows)):

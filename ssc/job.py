@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ssc.errors import InputError, sentence
-from ssc.files import write_text
+from ssc.files import remove_temporaries, write_text
 from ssc.progress import log, log_file
 from ssc.provenance import file_digest
 
@@ -36,6 +36,7 @@ def job(rule: Rule) -> Iterator[None]:
     with _logged(rule.log[0]):
         for path in rule.output:
             checksum_path(path).unlink(missing_ok=True)
+            remove_temporaries(path)
         for path in rule.input:
             check_file(path)
         yield
@@ -79,6 +80,9 @@ def _logged(path: str) -> Iterator[None]:
         if told:
             sys.exit(f"\nError: {told}\n")
         raise
+    except KeyboardInterrupt:
+        log.error("Interrupted.")
+        sys.exit("\nInterrupted.\n")
     finally:
         if handler:
             log.removeHandler(handler)

@@ -5,6 +5,7 @@ room; on a file system without hard links nothing is kept.
 """
 
 import os
+import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def keep(path: str | Path, identity: str) -> None:
     path = Path(path)
     link = path.with_name(f".{path.name}.{identity}.{file_digest(path)[:16]}.kept")
     for earlier in hidden(path, "*.*.kept"):
-        earlier.unlink()
+        earlier.unlink(missing_ok=True)
     try:
         os.link(path, link)
     except OSError:
@@ -37,9 +38,14 @@ def intact(path: str | Path, identity: str) -> bool:
 
 def restore(path: str | Path, identity: str) -> None:
     """Put the kept result of that identity under its name."""
+    link = find(path, identity)
     with atomic(path) as temporary:
-        os.link(find(path, identity), temporary)
-        os.utime(temporary)  # else it would look older than the files it comes from
+        try:
+            os.link(link, temporary)
+            os.utime(temporary)  # else it would look older than the files it comes from
+        except OSError:  # another user's file, in a folder of a group
+            temporary.unlink(missing_ok=True)
+            shutil.copyfile(link, temporary)
 
 
 def hidden(path: str | Path, pattern: str) -> list[Path]:

@@ -10,7 +10,7 @@ from ssc import archive
 from ssc.crf import refine_probabilities
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import scaled_view
-from ssc.device import select_device
+from ssc.device import select_device, select_precision
 from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.models.deeplab import DeepLabV2, mean_logits
 from ssc.parallel import parallel_map
@@ -172,6 +172,7 @@ def write_predictions(
         threads: photos read, and results refined and compressed, at the same time.
     """
     device = select_device(device)
+    precision = select_precision(precision, device)
     networks = load_networks(weights, device=device)
     options = {"scales": settings["scales"], "flip": settings["flip"], "precision": precision}
 

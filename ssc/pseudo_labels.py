@@ -10,7 +10,7 @@ from ssc.affinity import random_walk
 from ssc.cams import argmax_labels, read_cams, resize_maps, upsample
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import scaled_size, scaled_view
-from ssc.device import autocast, select_device
+from ssc.device import autocast, select_device, select_precision
 from ssc.inference import Photo, infer, pixel_budget, stack_views
 from ssc.models.irn import IRN
 from ssc.parallel import parallel_map
@@ -111,6 +111,7 @@ def write_pseudo_labels(
         threads: photos read, and results finished, at the same time.
     """
     device = select_device(device)
+    precision = select_precision(precision, device)
     model = load_part(weights, "irn", IRN, device=device)
     cam_archive = archive.Archive(cams)
     rows = read_index(index).shard("train", shard)
@@ -138,8 +139,8 @@ def write_pseudo_labels(
         mask = confidence_mask(torch.cat([ground, scores]).numpy(), settings["keep"])
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
-    keys = {f"{row.id}.png": row.key for row in rows}
-    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [cams, weights])
+    keys = {f"{row.id}.png": row.key_with(cam_archive.read_bytes(f"{row.id}.npz")) for row in rows}
+    identity = result_identity(__name__, {"settings": settings, "precision": precision}, [weights])
     options = {"identity": identity, "keys": keys}
     with archive.resume(output, **options) as out, archive.resume(confidence, **options) as masks:
         rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]

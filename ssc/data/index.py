@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ssc.errors import InputError
@@ -37,9 +39,18 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Digest, 16 hexadecimal digits, of what a result for the image depends on; its ground truth does not count."""
-        text = json.dumps([self.id, self.image, self.labels, self.digest])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Digest, 16 hexadecimal digits, of what a result for the image depends on.
+
+        Neither its ground truth counts, nor, where its content is known by a digest, where the photo lies.
+        """
+        return self.key_with()
+
+    def key_with(self, *contents: bytes) -> str:
+        """`key` of a result that depends on other data of the image too."""
+        digest = hashlib.sha256(json.dumps([self.id, self.digest or self.image, self.labels]).encode())
+        for content in contents:
+            digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class Index:
         Membership depends on the image id alone, so that new images change only the shards they fall into.
         """
         number, count = (int(part) for part in shard.split("-of-"))
-        return [row for row in self.split(split) if zlib.crc32(row.id.encode()) % count == number - 1]
+        return [row for row in self.split(split) if _part(row, count) == number - 1]
 
 
 def write_index(path: str | Path, index: Index, *, needed: str = "train") -> None:
@@ -116,10 +127,17 @@ def write_parts(path: str | Path, index: Index, shards: int) -> None:
     """
     folder = Path(path).parent / "index"
     for split in SPLITS:
-        _write_rows(folder / f"{split}.tsv", index.split(split))
-        for number in range(1, shards + 1):
-            shard = f"{number}-of-{shards}"
-            _write_rows(folder / split / f"{shard}.tsv", index.shard(split, shard))
+        rows = index.split(split)
+        _write_rows(folder / f"{split}.tsv", rows)
+        parts = [[] for _ in range(shards)]
+        for row in rows:
+            parts[_part(row, shards)].append(row)
+        for number, part in enumerate(parts, start=1):
+            _write_rows(folder / split / f"{number}-of-{shards}.tsv", part)
+
+
+def _part(row: Row, count: int) -> int:
+    return zlib.crc32(row.id.encode()) % count
 
 
 def _write_rows(path: str | Path, rows: Iterable[Row]) -> None:
@@ -135,17 +153,20 @@ def read_index(path: str | Path) -> Index:
     """
     rows = []
     for line, cells in enumerate(read_tsv(path), start=2):
-        if list(cells) != HEADER or None in cells.values() or cells["split"] not in SPLITS:
+        labels = cells.get("labels") or ""
+        known = list(cells) == HEADER and None not in cells.values() and cells["split"] in SPLITS
+        if not known or not re.fullmatch(r"(\d+(;\d+)*)?", labels):
             raise InputError(f"{path}, line {line}: expected {', '.join(HEADER)}; make the index again.")
-        labels = tuple(int(label) for label in cells["labels"].split(";") if label)
+        labels = tuple(int(label) for label in labels.split(";") if label)
         rows.append(Row(cells["id"], cells["split"], cells["image"], cells["mask"], labels, cells["digest"]))
     return Index(classes=read_classes(classes_path(path)), rows=rows)
 
 
 def classes_path(index_path: str | Path) -> Path:
     """Where the class names of an index lie: beside the table, or above the folder of the parts it belongs to."""
-    folders = list(Path(index_path).absolute().parents)[:3]
-    return next((file for folder in folders if (file := folder / "classes.txt").exists()), folders[0] / "classes.txt")
+    own, *above = list(Path(index_path).absolute().parents)[:3]
+    folders = [own, *(outer for inner, outer in pairwise([own, *above]) if inner.name == "index")]
+    return next((file for folder in folders if (file := folder / "classes.txt").exists()), own / "classes.txt")
 
 
 def read_classes(path: str | Path) -> list[str]:

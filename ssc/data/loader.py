@@ -1,6 +1,12 @@
 """Loading of training samples: shuffled by (seed, epoch), each sample drawn from (seed, epoch, position)."""
 
+import atexit
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from multiprocessing.synchronize import Event
 
 import numpy as np
 import torch
@@ -25,6 +31,16 @@ class _Samples(Dataset):
         return self.sample(self.rows[position], np.random.default_rng((self.seed, epoch, position + 1)))
 
 
+def _leave_signals_to_the_training(exiting: Event, worker: int) -> None:
+    """Set a loader process up to outlive what a scheduler sends to all processes of a job.
+
+    The training needs it for the step that it is in. When the training's process exits, it ends its loader processes by
+    SIGTERM; then `exiting` is set.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if exiting.is_set() else None)
+
+
 class TrainingLoader:
     """Batches of a training set, one shuffled pass per epoch; the last incomplete batch is dropped.
 
@@ -43,6 +59,8 @@ class TrainingLoader:
         self.batch_size = min(batch_size, len(rows))
         self._count, self._seed = len(rows), seed
         self._batches: list[list[tuple[int, int]]] = []
+        exiting = multiprocessing.Event()
+        atexit.register(exiting.set)
         self._loader = DataLoader(
             _Samples(rows, sample, seed),
             batch_sampler=self._batches,
@@ -51,6 +69,7 @@ class TrainingLoader:
             pin_memory=torch.cuda.is_available(),
             # Else each start of the workers draws from torch's global generator, and dropout would depend on it.
             generator=torch.Generator(),
+            worker_init_fn=partial(_leave_signals_to_the_training, exiting),
         )
 
     def __len__(self) -> int:

@@ -1,6 +1,5 @@
 """Ground truth as label maps: (H, W) uint8, 0 background, 1..C classes, 255 ignored."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -50,8 +49,7 @@ def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> No
 
 def _key(row: Row, digest: Callable[[str], str]) -> str:
     """Key of a mask in its archive: its file counts; where that is absent, reading it will say so."""
-    content = digest(row.mask) if Path(row.mask).is_file() else ""
-    return hashlib.sha256(f"{row.key} {content}".encode()).hexdigest()[:16]
+    return row.key_with(digest(row.mask).encode() if Path(row.mask).is_file() else b"")
 
 
 def read_mask(path: str | Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
-from ssc.models.names import OUTPUT_STRIDES
+from ssc.backbone_names import OUTPUT_STRIDES
 
 
 class ResNetBackbone(nn.Module):

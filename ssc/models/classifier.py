@@ -19,7 +19,7 @@ class CAMClassifier(nn.Module):
 
     Args:
         num_classes: number C of foreground classes.
-        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`.
+        backbone: name, see `ssc.backbone_names.OUTPUT_STRIDES`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the feature maps; no dilation is used.
         drs: suppress discriminative regions after the third stage (in training) and after each residual block, or each

@@ -19,7 +19,7 @@ class DeepLabV2(nn.Module):
 
     Args:
         num_classes: classes with background.
-        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`. `vgg16` gets its fifth pooling at
+        backbone: name, see `ssc.backbone_names.OUTPUT_STRIDES`. `vgg16` gets its fifth pooling at
             stride 1 and the large-field-of-view fc6 and fc7 in each branch, the residual networks one 3x3 convolution.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: 8 or 16 (4 too for `tiny`).

@@ -17,7 +17,7 @@ class IRN(nn.Module):
     """Two heads over the five stages of a frozen backbone, both at stride 4.
 
     Args:
-        backbone: name, see `ssc.models.names.OUTPUT_STRIDES`.
+        backbone: name, see `ssc.backbone_names.OUTPUT_STRIDES`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the deepest features.
     """

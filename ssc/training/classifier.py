@@ -11,7 +11,7 @@ from ssc.archive import Archive
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import MEAN, STD, augment, read_for_resize, scaled_size
-from ssc.device import autocast, select_device
+from ssc.device import autocast, select_device, select_precision
 from ssc.distributed import is_main, processes, sum_gradients, synchronise_norms
 from ssc.losses import PerceptualLoss, alignment_loss
 from ssc.models.classifier import CAMClassifier
@@ -68,6 +68,7 @@ def train_classifier(
     """
     seed_everything(seed, threads)
     device = select_device(device)
+    precision = select_precision(precision, device)
     table = read_index(index)
     rows = table.split("train")
     identity = training_identity(

@@ -115,13 +115,23 @@ def training_identity(
     return result_identity(module, values, files)
 
 
+def checkpoint_path(output: str | Path) -> Path:
+    """Where the checkpoint of a training lies that writes the weights `output`."""
+    return Path(f"{output}.checkpoint")
+
+
 def take_over(identity: str, *results: str | Path) -> bool:
-    """Take over what an earlier training of the same identity has written; whether there is anything."""
+    """Take over what an earlier training of the same identity has written; whether there is anything.
+
+    The weights come first among the results.
+    """
     found = all(kept.intact(path, identity) for path in results)
     if found:
         log.info("Nothing that the training depends on has changed: its result is kept.")
-        for path in results if is_main() else ():
-            kept.restore(path, identity)
+        if is_main():
+            for path in results:
+                kept.restore(path, identity)
+            checkpoint_path(results[0]).unlink(missing_ok=True)  # of a job that was killed when it was done
     return found
 
 
@@ -146,7 +156,7 @@ class Checkpoint:
         optimizers: Sequence[Optimizer],
         history: History,
     ):
-        self.path = Path(f"{output}.checkpoint")
+        self.path = checkpoint_path(output)
         self._identity = identity
         self._modules, self._optimizers, self._history = modules, optimizers, history
 
@@ -200,17 +210,20 @@ class Checkpoint:
         """
         if self._sum(received() is not None):
             self.save(step)
+            self._sum(False)  # none goes on before the main process has saved
             raise Interrupted(
                 f"Ended by {received() or 'a signal'} after step {step}, which {self.path} holds; run again to go on."
             )
 
     def finish(self, *results: str | Path) -> None:
-        """Delete the checkpoint, since the training is done, and keep its results for a rerun."""
-        self.path.unlink(missing_ok=True)
+        """Keep the results for a rerun, and delete the checkpoint, since the training is done."""
         for path in results:
             kept.keep(path, self._identity)
+        self.path.unlink(missing_ok=True)
 
     def _sum(self, value: bool) -> int:
         """In how many of the processes it is true."""
+        if processes() == 1:
+            return int(value)
         device = next(self._modules[0].parameters()).device
         return int(global_sum(torch.tensor(int(value), device=device)))

@@ -1,6 +1,6 @@
 """Training of IRN on the confident labels that the dense CRF left (DESIGN section "IRN"; Ahn et al. 2019)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from ssc.conventions import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import augment, read_for_resize, scaled_size
-from ssc.device import autocast, select_device
+from ssc.device import autocast, select_device, select_precision
 from ssc.distributed import global_sum, is_main, sum_gradients
 from ssc.models.irn import IRN
 from ssc.progress import log, track
@@ -59,6 +59,7 @@ def train_irn(
     """
     seed_everything(seed, threads)
     device = select_device(device)
+    precision = select_precision(precision, device)
     table = read_index(index)
     rows = table.split("train")
     identity = training_identity(
@@ -114,7 +115,10 @@ def train_irn(
             checkpoint.end_if_asked(step)
         checkpoint.save(step)
 
-    model.displacement_mean.copy_(_mean_displacement(model, loader, device=device, precision=precision))
+    mean = _mean_displacement(
+        model, loader, device=device, precision=precision, step=lambda: checkpoint.end_if_asked(total)
+    )
+    model.displacement_mean.copy_(mean)
     if is_main():
         losses_over_time.write(history)
         save_weights(output, {"irn": (model, options)}, seed=seed, settings=settings)
@@ -136,8 +140,11 @@ class Sampler:
 
 
 @torch.no_grad()
-def _mean_displacement(model: IRN, loader: TrainingLoader, *, device: torch.device, precision: str) -> torch.Tensor:
-    """Mean displacement (2,) over one pass through the training set, as in the IRN paper's inference."""
+def _mean_displacement(
+    model: IRN, loader: TrainingLoader, *, device: torch.device, precision: str, step: Callable[[], None]
+) -> torch.Tensor:
+    """Mean displacement (2,) over one pass through the training set, as in the IRN paper's inference; `step` is called
+    after each batch."""
     total, count = torch.zeros(2, device=device), torch.zeros((), device=device)
     # The heads hold no dropout and no batch norm: training mode only keeps the old mean from being subtracted.
     for image, _ in track(loader.epoch(0), "IRN, mean displacement", len(loader)):
@@ -145,4 +152,5 @@ def _mean_displacement(model: IRN, loader: TrainingLoader, *, device: torch.devi
             displacement = model(image.to(device, non_blocking=True))[1]
         total += displacement.float().mean(dim=(2, 3)).sum(dim=0)
         count += len(image)
+        step()
     return global_sum(total) / global_sum(count)

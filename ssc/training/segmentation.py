@@ -12,7 +12,7 @@ from ssc.conventions import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.loader import TrainingLoader
 from ssc.data.transforms import augment, read_for_resize, scaled_size
-from ssc.device import select_device
+from ssc.device import select_device, select_precision
 from ssc.distributed import global_sum, is_main, processes, rank, sum_gradients, synchronise_norms
 from ssc.errors import InputError
 from ssc.models.backbones import freeze_batch_norm
@@ -69,6 +69,7 @@ def train_segmentation(
         raise InputError("segmentation.training: cotraining needs confidence masks; give them, or set it to plain.")
     seed_everything(seed, threads)
     device = select_device(device)
+    precision = select_precision(precision, device)
     table = read_index(index)
     rows = table.split("train")
     identity = training_identity(

@@ -247,11 +247,10 @@ def test_a_flipped_byte_in_a_partial_file_is_not_taken_over(tmp_path, whole):
         fill(path, NAMES, stop_after=3)
     (partial,) = tmp_path.glob(".x.zip.*.partial")
     content = partial.read_bytes()
-    for position in range(0, len(content), 37):
-        partial.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-        with pytest.raises(KeyboardInterrupt):
-            fill(path, NAMES, stop_after=0)  # reads, and writes nothing
-        partial.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    start = content.index("ü".encode())  # the name with a letter beyond ASCII: byte by byte
+    for position in [*range(0, len(content), 37), *range(start - 32, start + 8)]:
+        flipped = content[position] ^ (1 << position % 8)
+        partial.write_bytes(content[:position] + bytes([flipped]) + content[position + 1 :])
         fill(path, NAMES)
         with zipfile.ZipFile(path) as made, zipfile.ZipFile(io.BytesIO(whole)) as wanted:
             assert [made.read(name) for name in keys_of(*NAMES)] == [wanted.read(name) for name in keys_of(*NAMES)]
@@ -279,6 +278,23 @@ def test_a_rerun_makes_the_changed_members_alone(tmp_path):
     fill(fresh, ["a", "d", "e"], keys=changed)
     assert path.read_bytes() == fresh.read_bytes()
     assert Archive(path).ids() == ["a", "d", "e"]
+
+
+def test_a_second_writer_is_refused_and_disturbs_nothing(tmp_path, whole):
+    path = tmp_path / "x.zip"
+    with archive.resume(path, identity="a" * 16, keys=keys_of(*NAMES)) as out:
+        out.add_bytes("a.png", b"content of a" * 50)
+        child = os.fork()  # a job of its own: a process may lock a file again
+        if not child:
+            try:
+                fill(path, NAMES)
+            except InputError as error:
+                os._exit(7 if "Another job is still writing" in str(error) and str(path) in str(error) else 1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        for name in NAMES[1:]:
+            out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
+    assert path.read_bytes() == whole
 
 
 def test_order_of_adding_does_not_count(tmp_path, whole):

@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from ssc import estimate
 from ssc.affinity import irn_losses
 from ssc.archive import encode_arrays, encode_labels
+from ssc.backbone_names import OUTPUT_STRIDES
 from ssc.data.demo import scene
 from ssc.data.index import Index, Row
 from ssc.data.transforms import read_image
 from ssc.errors import InputError
-from ssc.estimate import check_room, needed_memory, needed_space
+from ssc.estimate import check_room, missing_space, needed_memory, needed_space
 from ssc.memory import saved_bytes
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN
-from ssc.models.names import OUTPUT_STRIDES
 from ssc.models.reconstruction import ReconstructionNet
 from ssc.superpixels import superpixels
 from tests.bad_inputs import TINY
@@ -197,22 +197,35 @@ def test_enough_room_is_a_line_in_the_log(tmp_path, disk, caplog):
     assert told.endswith(f"{tmp_path} has 10.0 GB free.")
 
 
-def test_what_is_there_is_not_needed_again(tmp_path, disk):
-    needed = 1.25 * sum(needed_space(index(), settings(), 375 * 500).values())
-    disk(int(needed) - 10**6)
-    for part in ("data", "other"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "large").write_bytes(bytes(2 * 10**6))
-    with pytest.raises(InputError):
-        check_room(index(), settings(), tmp_path)
-    (tmp_path / "ssc" / "cams").mkdir(parents=True)
-    (tmp_path / "ssc" / "cams" / "1.zip").write_bytes(bytes(600_000))
-    os.link(tmp_path / "ssc" / "cams" / "1.zip", tmp_path / "ssc" / "cams" / ".1.zip.kept")
-    with pytest.raises(InputError):
-        check_room(index(), settings(), tmp_path)
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks" / "1.zip").write_bytes(bytes(600_000))
-    check_room(index(), settings(), tmp_path)
+def test_what_is_there_is_not_needed_again(tmp_path):
+    own = settings()
+    needed = needed_space(index(), own, 375 * 500)
+    assert missing_space(needed, own, tmp_path, makers={}) == needed
+
+    def make(path):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+
+    shards = [f"{number}-of-{own['shards']}.zip" for number in range(1, own["shards"] + 1)]
+    make(f"ssc/cams/{shards[0]}")
+    make(f"other/irn_labels/{shards[0]}")
+    make("masks/val/1-of-99.zip")  # of another number of shards
+    left = missing_space(needed, own, tmp_path, makers={"irn_labels": "other"})
+    for stage in ("CAMs", "IRN labels"):
+        assert left.pop(stage) == pytest.approx(needed[stage] * (1 - 1 / len(shards)))
+    assert left == {stage: needed[stage] for stage in left}
+
+    for shard in shards:
+        for place in ("masks/val", "superpixels", "ssc/cams", "ssc/irn_labels", "ssc/pseudo_labels"):
+            make(f"{place}/{shard}")
+        make(f"ssc/predictions/val/{shard}")
+    for training in ("classifier", "irn"):
+        make(f"ssc/{training}.safetensors")
+    left = missing_space(needed, own, tmp_path, makers={})
+    assert left["weights"] == pytest.approx(needed["weights"] / 3) and left["checkpoint"] == needed["checkpoint"]
+    make("ssc/segmentation.safetensors")
+    left = missing_space(needed, own, tmp_path, makers={})
+    assert {stage for stage, size in left.items() if size} == {"report"}
 
 
 def test_the_photos_sizes_count(tmp_path, disk):

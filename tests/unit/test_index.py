@@ -171,6 +171,10 @@ def test_a_new_image_changes_the_tables_of_its_own_parts_alone(tmp_path):
 def test_the_key_of_an_image_holds_what_its_results_depend_on():
     one = replace(row(), digest="1")
     assert len(one.key) == 16 and bytes.fromhex(one.key)
-    assert replace(one, mask="masks/a.png").key == one.key
-    for change in ({"id": "b"}, {"image": "x.jpg"}, {"labels": (1, 2)}, {"labels": ()}, {"digest": "2"}):
+    # Neither its ground truth counts, nor where the photo lies, as long as its content is known.
+    assert replace(one, mask="masks/a.png", image="moved/a.jpg").key == one.key
+    for change in ({"id": "b"}, {"labels": (1, 2)}, {"labels": ()}, {"digest": "2"}):
         assert replace(one, **change).key != one.key
+    assert replace(row(), image="x.jpg").key != row().key
+    keys = [one.key, *(one.key_with(*contents) for contents in ((b"",), (b"a",), (b"a", b"b"), (b"ab",), (b"b", b"a")))]
+    assert len(set(keys)) == 6

@@ -1,9 +1,12 @@
 """Folders of other people's results: what fits reaches the archives unchanged, the rest is named before one appears."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from ssc import archive
 from ssc.archive import Archive
 from ssc.cams import read_cams
 from ssc.errors import InputError
@@ -67,8 +70,8 @@ def test_shards_part_the_images(tiny_set, folder, regions, tmp_path):
     [
         (lambda path: path.unlink(), r"b.png does not exist; the folder that superpixels.folder names"),
         (lambda path: save_png(path, np.zeros((35, 29, 3), np.uint8)), r"b.png is 29x35, its photo .*b.png 35x29"),
-        (lambda path: save_png(path, np.zeros((29, 35), np.uint8)), r"b.png has mode L; a superpixel picture is"),
-        (lambda path: save_png(path, np.zeros((29, 35), np.uint16)), r"b.png has mode I;16"),
+        (lambda path: save_png(path, np.zeros((29, 35, 4), np.uint8)), r"b.png has mode RGBA; a superpixel picture is"),
+        (lambda path: save_png(path, np.zeros((29, 35, 2), np.uint8)), r"b.png has mode LA"),
         (lambda path: path.write_text("no picture"), r"b.png is no readable picture"),
         (lambda path: path.write_bytes(path.read_bytes()[:-60]), r"b.png is no readable picture"),
     ],
@@ -225,3 +228,17 @@ def test_pseudo_labels_that_do_not_fit_are_named(tiny_set, folder, labels, tmp_p
     with pytest.raises(InputError, match=sentence):
         pseudo_labels(tiny_set, folder, tmp_path)
     assert not list(tmp_path.glob("*.zip"))
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_superpixels_of_another_runs_archive(tiny_set, tmp_path, count):
+    rng = np.random.default_rng(0)
+    maps = {name: rng.integers(0, count, size) for name, size in SIZES.items()}
+    maps = {name: np.unique(labels, return_inverse=True)[1].reshape(labels.shape) for name, labels in maps.items()}
+    with archive.write(tmp_path / "other.zip") as out:
+        for name, labels in maps.items():
+            out.add_labels(name, labels)
+    zipfile.ZipFile(tmp_path / "other.zip").extractall(tmp_path / "other")
+    import_superpixels(index=tiny_set, shard="1-of-1", folder=tmp_path / "other", output=tmp_path / "own.zip")
+    for name, labels in maps.items():
+        np.testing.assert_array_equal(Archive(tmp_path / "own.zip").labels(name), labels)

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ssc.data.index import Row
+from ssc.data.loader import TrainingLoader
 from ssc.errors import InputError
 from ssc.files import atomic
 from ssc.job import check_file, checksum_path, job
@@ -120,6 +122,7 @@ def test_a_full_disk_or_a_read_only_folder_is_one_sentence(tmp_path, number):
     [
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("DataLoader worker (pid 123) is killed by signal: Killed. "),
         torch.OutOfMemoryError("CUDA out of memory."),
     ],
 )
@@ -128,9 +131,37 @@ def test_exhausted_memory_is_one_sentence(tmp_path, error):
         raise error
 
 
+def test_ctrl_c_is_no_defect(tmp_path):
+    with pytest.raises(SystemExit, match=r"^\nInterrupted.\n$"), job(rule(tmp_path / "a.log")):
+        raise KeyboardInterrupt
+    assert "Traceback" not in (tmp_path / "a.log").read_text()
+
+
 def test_other_errors_of_the_system_are_defects(tmp_path):
     with pytest.raises(FileNotFoundError), job(rule(tmp_path / "a.log")):
         (tmp_path / "absent").read_bytes()
+
+
+def read_badly(row, rng):
+    raise InputError("The photo x.jpg is damaged; replace it.")
+
+
+def test_the_sentence_of_a_process_that_loads_data_comes_alone(tmp_path):
+    rows = [Row(str(k), "train", "", "", ()) for k in range(4)]
+    loader = TrainingLoader(rows, read_badly, batch_size=2, seed=0, workers=2)
+    told = r"^\nError: The photo x\.jpg is damaged; replace it\.\n$"
+    with pytest.raises(SystemExit, match=told), job(rule(tmp_path / "a.log")):
+        list(loader.epoch(0))
+
+
+def test_what_killed_jobs_have_left_is_removed(tmp_path):
+    own = [tmp_path / ".x[1].zip.77.tmp", tmp_path / ".x[1].zip.checkpoint.77.tmp"]
+    others = [tmp_path / ".x1.zip.77.tmp", tmp_path / "x[1].zip.checkpoint"]
+    for path in [*own, *others]:
+        path.touch()
+    with job(rule(tmp_path / "a.log", outputs=[tmp_path / "x[1].zip"])):
+        pass
+    assert [path.exists() for path in [*own, *others]] == [False, False, True, True]
 
 
 def test_a_log_that_cannot_be_written_stops_no_work(tmp_path, capsys, monkeypatch):

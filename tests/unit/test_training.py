@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 import ssc.training.classifier
 import ssc.training.irn
 import ssc.training.segmentation
-from ssc import archive, provenance
+from ssc import archive, kept, provenance
 from ssc.archive import Archive
 from ssc.config import complete, load_schema
 from ssc.data.index import Index, Row, read_index, write_index
@@ -201,6 +202,56 @@ def test_a_training_that_a_signal_ends_loses_no_step(data, trained, tmp_path, mo
     steps = stop_at(monkeypatch, kind, None)
     assert train(kind, data, output) == getattr(trained, kind)
     assert sorted(set(steps)) == [5, 6, 7, 8]
+
+
+def test_a_signal_to_all_processes_of_a_training_loses_no_step(data, trained, tmp_path):
+    """Schedulers send it to the loader's processes too."""
+    output = tmp_path / "irn.safetensors"
+    _, arguments = training("irn", data, output, workers=2)
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        torch.set_num_threads(1)
+        steps = []
+
+        def set_rate(optimizer, step, total, **options):
+            steps.append(step)
+            if step == 4:
+                os.killpg(0, signal.SIGTERM)
+                time.sleep(0.5)
+            set_poly_lr(optimizer, step, total, **options)
+
+        ssc.training.irn.set_poly_lr = set_rate
+        try:
+            with heed_signals():
+                train_irn(**arguments)
+        except Interrupted as error:
+            os._exit(7 if "after step 5" in str(error) else 1)
+        except BaseException:
+            os._exit(2)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert train("irn", data, output, workers=2) == trained.irn
+
+
+@pytest.mark.parametrize("kept_first", [True, False])
+def test_a_training_killed_when_it_was_done_is_not_made_again(data, trained, tmp_path, monkeypatch, kept_first):
+    output, keep = tmp_path / "irn.safetensors", kept.keep
+
+    def keep_and_die(path, identity):
+        if kept_first:
+            keep(path, identity)
+        if not kept_first or Path(path).suffix == ".json":
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(kept, "keep", keep_and_die)
+        train("irn", data, output)
+    output.unlink()  # as Snakemake does with what an unfinished job has written
+    output.with_suffix(".json").unlink()
+    steps = stop_at(monkeypatch, "irn", None)
+    assert train("irn", data, output) == trained.irn
+    assert steps == [] and not Path(f"{output}.checkpoint").exists()
 
 
 def test_a_rerun_with_nothing_changed_keeps_the_result(data, tmp_path, monkeypatch, caplog):

@@ -1,12 +1,15 @@
 """A selection of the fault campaign, and that the campaign sees what it looks for."""
 
+import itertools
 import json
+import os
+import random
 import sys
 
 import pytest
 
 from chaos import __main__ as command
-from chaos.corruptions import corruptions
+from chaos.corruptions import corruptions, ways
 from chaos.harness import (
     Job,
     Outcome,
@@ -81,6 +84,22 @@ def test_results_are_compared_by_content_without_times(tmp_path):
     assert not_whole(tmp_path / "second", first) == []
     (tmp_path / "second" / "results" / "tiny" / "ssc" / "seeds.json").write_text('{"mio')
     assert not_whole(tmp_path / "second", first) == ["results/tiny/ssc/seeds.json differs"]
+
+
+def test_every_damage_changes_the_file_and_some_leave_its_time(tmp_path):
+    file = tmp_path / "a.zip"
+    sizes, unnoticed = [], 0
+    for _, damage in itertools.islice(ways(random.Random(0)), 12):
+        file.write_bytes(bytes(1000))
+        os.utime(file, (0, 0))
+        damage(file)
+        assert file.read_bytes() != bytes(1000)
+        sizes.append(file.stat().st_size)
+        unnoticed += file.stat().st_mtime == 0
+    assert all(size == 1000 for size in sizes[::3])
+    assert all(0 < size < 1000 for size in sizes[1::3])
+    assert sizes[2::3] == [0] * 4
+    assert 0 < unnoticed < 12
 
 
 def test_a_traceback_is_no_sentence():
