@@ -50,10 +50,11 @@ def kills(campaign: Campaign) -> Outcome:
         ways = list(itertools.islice(itertools.cycle(WAYS), len(outputs)))
         random.shuffle(ways)
         finished: set[str] = set()
-        for rule, (target, sign) in zip(outputs, ways, strict=True):
-            share = random.random()
-            if not outputs[rule] <= finished and (rule in QUICK or not campaign.quick):
-                _kill(campaign, place, outcome, rule, target, sign, share, finished)
+        left = set(QUICK if campaign.quick else outputs)
+        for target, sign in ways:
+            left = {rule for rule in left if not outputs[rule] <= finished}
+            if left:
+                left -= {_kill(campaign, place, outcome, left, target, sign, random.random(), finished)}
         repeat = f"python -m chaos kills --seed {campaign.seed}, pass {number}"
         status, text = place.run()
         if status:
@@ -69,46 +70,49 @@ def kills(campaign: Campaign) -> Outcome:
 
 def _kill_demo(campaign: Campaign, outcome: Outcome, random: Random) -> None:
     """Kill the rule that draws the demo's scenes, which the other runs have as their photos."""
-    place = campaign.place("killed-demo")
-    place.change("dataset", yaml.safe_load(TINY.read_text())["dataset"])
-    finished: set[str] = set()
     for target, sign in (("group", signal.SIGKILL), ("job", signal.SIGTERM)):
-        _kill(campaign, place, outcome, "demo_data", target, sign, random.random(), finished, until="demo_data")
-    place.succeed("--until", "demo_data")
-    for photo in (place.folder / "photos").rglob("*.*"):
-        drawn = place.folder / "results" / "tiny" / "data" / photo.relative_to(place.folder / "photos")
-        if not drawn.is_file() or drawn.read_bytes() != photo.read_bytes():
-            outcome.stale.append(f"{drawn} after kills of demo_data (seed {campaign.seed})")
+        place = campaign.place(f"killed-demo-{target}")
+        place.change("dataset", yaml.safe_load(TINY.read_text())["dataset"])
+        _kill(campaign, place, outcome, {"demo_data"}, target, sign, random.random(), set(), until="demo_data")
+        place.succeed("--until", "demo_data")
+        for photo in (place.folder / "photos").rglob("*.*"):
+            drawn = place.folder / "results" / "tiny" / "data" / photo.relative_to(place.folder / "photos")
+            if not drawn.is_file() or drawn.read_bytes() != photo.read_bytes():
+                outcome.stale.append(f"{drawn} after {sign.name} to {target} (seed {campaign.seed})")
 
 
 def _kill(
     campaign: Campaign,
     place: Place,
     outcome: Outcome,
-    rule: str,
+    rules: set[str],
     target: str,
     sign: signal.Signals,
     share: float,
     finished: set[str],
     until: str = "all",
-) -> None:
-    """Run on until a job of `rule` has started and `share` of its usual time has passed, then kill.
+) -> str:
+    """Run on until a job of one of `rules` has started and `share` of its usual time has passed, then kill.
 
     Args:
         campaign, place, outcome: where, and what becomes of it.
-        rule: the rule to meet.
+        rules: the rules to meet, whichever comes first.
         target: `group` for all processes, `job` for one of the rule, `snakemake` for Snakemake alone.
         sign: the signal.
         share: 0..1.
         finished: outputs that earlier calls have finished; those of this call are added.
         until: the last rule to run.
+
+    Returns:
+        The rule that was met.
     """
     output = campaign.folder / "call.log"
     call = place.start(output, "--until", until)
-    if not wait_until(lambda: any(job.rule == rule for job in jobs(output.read_text())), call):
+    if not wait_until(lambda: bool(rules & set(_running(output))), call):
         end(call)
-        outcome.lost.append(f"{rule} was not run again after a kill: {output.read_text()[-1500:]}")
-        return
+        outcome.lost.append(f"{min(rules)} was not run again after a kill: {output.read_text()[-1500:]}")
+        return min(rules)
+    rule = next(iter(sorted(rules & set(_running(output)))), min(rules))
     start = time.monotonic()
     moment = start + share * _seconds(campaign, rule)
     wait_until(lambda: time.monotonic() > moment or rule not in _running(output), call)
@@ -133,6 +137,7 @@ def _kill(
     place.unlock()
     _check_finished(text, finished, outcome, what)
     outcome.lost += [f"{what}: {phrase}" for phrase in not_whole(place.folder, campaign.expected)]
+    return rule
 
 
 def _running(output: Path) -> list[str]:

@@ -73,6 +73,7 @@ def _is_module(name: str) -> bool:
     return name.split(".")[0] == "ssc" and _file(name).exists()
 
 
+@cache
 def _imports(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -85,6 +86,7 @@ def _imports(path: Path) -> list[str]:
     return [name for name in names if _is_module(name)]
 
 
+@cache
 def _code(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

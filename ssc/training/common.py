@@ -1,6 +1,7 @@
 """What the training loops share: schedule, loss history, resumable checkpoints."""
 
 import io
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -166,6 +167,9 @@ class Checkpoint:
             return 0
         reason = None
         try:
+            with zipfile.ZipFile(self.path) as parts:
+                if parts.testzip():  # torch.load does not look at checksums
+                    raise zipfile.BadZipFile("a checksum does not match")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             if state["identity"] != self._identity:
                 reason = "belongs to other settings, data or code"

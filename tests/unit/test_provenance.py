@@ -7,19 +7,25 @@ from ssc import provenance
 from ssc.provenance import file_digest, import_closure, result_identity, source_digest
 
 
+def forget():
+    """Let the package be read anew."""
+    for function in (source_digest, provenance._code, provenance._imports):
+        function.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A copy of the package whose files a test may edit."""
     root = tmp_path / "ssc"
     shutil.copytree(Path(provenance.__file__).parent, root, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "_ROOT", root)
-    source_digest.cache_clear()
+    forget()
     yield root
-    source_digest.cache_clear()
+    forget()
 
 
 def digest(module):
-    source_digest.cache_clear()
+    forget()
     return source_digest(module)
 
 
@@ -60,7 +66,7 @@ def test_an_identity_holds_code_values_and_the_content_of_files(package, tmp_pat
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "same").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
-    source_digest.cache_clear()
+    forget()
     one = result_identity("ssc.seeds", {"x": 1, "y": None}, [tmp_path / "a", None])
     assert one == result_identity("ssc.seeds", {"y": None, "x": 1}, [tmp_path / "same", None])
     others = {
@@ -71,7 +77,7 @@ def test_an_identity_holds_code_values_and_the_content_of_files(package, tmp_pat
     }
     path = package / "metrics.py"
     path.write_text(path.read_text() + "\nEXTRA = 1\n")
-    source_digest.cache_clear()
+    forget()
     others.add(result_identity("ssc.seeds", {"x": 1, "y": None}, [tmp_path / "a", None]))
     assert len(others | {one}) == 6
 

@@ -301,7 +301,7 @@ def changed_labels(data, folder):
     return SimpleNamespace(**{**vars(data), "labels": paths})
 
 
-@pytest.mark.parametrize("change", ["settings", "seed", "labels", "initial", "code", "truncated", "garbage"])
+@pytest.mark.parametrize("change", ["settings", "seed", "labels", "initial", "code", "truncated", "garbage", "flipped"])
 def test_a_checkpoint_of_another_run_or_a_torn_one_is_set_aside(data, tmp_path, monkeypatch, change, caplog):
     output, seed, options, initial = tmp_path / "irn.safetensors", 0, {}, None
     with monkeypatch.context() as patch:
@@ -324,6 +324,9 @@ def test_a_checkpoint_of_another_run_or_a_torn_one_is_set_aside(data, tmp_path, 
             monkeypatch.setattr(provenance, "source_digest", lambda module: f"another {module}")
         case "truncated":
             checkpoint.write_bytes(content[: len(content) // 2])
+        case "flipped":  # a bit in the middle of a tensor
+            middle = content.index(b"data/0") + 200
+            checkpoint.write_bytes(content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :])
         case "garbage":
             checkpoint.write_bytes(b"not a checkpoint")
     steps = stop_at(monkeypatch, "irn", None)

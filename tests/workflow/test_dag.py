@@ -124,26 +124,6 @@ def test_second_run_does_nothing(run):
 
 
 @pytest.mark.parametrize(
-    ("change", "first", "kept"),
-    [
-        ("pseudo_labels={'background': 0.3}", "random_walk", {"train_irn", "irn_labels", "cams"}),
-        ("segmentation={'epochs': 3}", "train_segmentation", {"random_walk", "train_irn"}),
-        ("prediction={'flip': False}", "predictions", {"train_segmentation"}),
-        ("irn={'epochs': 2}", "train_irn", {"irn_labels", "cams", "superpixels"}),
-        ("classifier={'cdr': {'alpha': 0.5}}", "train_classifier", {"warm_start", "superpixels", "masks", "index"}),
-        ("superpixels={'max_regions': 16}", "superpixels", {"warm_start", "masks", "index"}),
-        ("cams={'drs': False}", "cams", {"train_classifier", "superpixels"}),
-        ("seeds={'threshold': 0.3}", "evaluate_seeds", {"count_seeds", "cams", "random_walk", "train_irn"}),
-    ],
-)
-def test_changed_key_reruns_its_stage_and_what_follows(run, change, first, kept):
-    rules = planned(run[0], "--config", change)
-    assert first in rules
-    assert "metrics" in rules
-    assert not rules & kept
-
-
-@pytest.mark.parametrize(
     ("own", "first", "shared"),
     [
         ("{'classifier': {'drs': {'enabled': False}}}", "train_classifier", {"superpixels", "warm_start", "index"}),
