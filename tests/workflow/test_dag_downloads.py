@@ -10,11 +10,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ssc.data.index import read_index
 from ssc.data.releases import RELEASES
 
 ROOT = Path(__file__).parents[2]
+SIDE = 16  # of a photo and its mask
 XML = "<annotation><object><name>dog</name></object></annotation>"
 VOC = {
     "ImageSets/Segmentation/train.txt": "2007_1\n",
@@ -28,7 +30,7 @@ SBD = {"train.txt": "2007_2\n2008_3\n", "val.txt": "2007_1\n", "img/2008_3.jpg":
 
 def instances(split):
     return json.dumps({
-        "images": [{"id": 7, "file_name": f"COCO_{split}_7.jpg", "height": 8, "width": 8}],
+        "images": [{"id": 7, "file_name": f"COCO_{split}_7.jpg", "height": SIDE, "width": SIDE}],
         "annotations": [{"image_id": 7, "category_id": 90, "iscrowd": 0, "segmentation": [[0, 0, 4, 0, 4, 4]]}],
         "categories": [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}],
     })  # fmt: skip
@@ -54,7 +56,10 @@ def mirror(tmp_path_factory):
         path = folder / RELEASES[release].url.rsplit("/", 1)[1]
         for name, text in files.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_text(text)
+            if name.endswith((".jpg", ".png")):
+                Image.new("RGB" if name.endswith(".jpg") else "L", (SIDE, SIDE)).save(source / name)
+            else:
+                (source / name).write_text(text)
         if path.suffix == ".zip":
             with zipfile.ZipFile(path, "w") as archive:
                 for name in files:
@@ -111,7 +116,7 @@ def test_a_preset_fetches_unpacks_and_indexes_its_data_once(project, mirror, tmp
     assert [(row.id, row.split, row.labels) for row in index.rows] == rows
     assert all((tmp_path / path).is_file() for row in index.rows for path in (row.image, row.mask) if path)
     assert sorted(path.name for path in (tmp_path / "resources" / "data").iterdir()) == releases
-    assert list(tmp_path.glob("resources/archives/*")) == []
+    assert all(path.name.startswith(".") for path in tmp_path.glob("resources/archives/*"))
     assert (tmp_path / "results" / "logs" / "unpack_archive" / f"{releases[0]}.log").read_text()
     # Nothing is fetched again, also not when the mirror is gone or another.
     _, output = snakemake(project, tmp_path, preset, dataset={"mirror": "https://nowhere.invalid"})
