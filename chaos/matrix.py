@@ -181,6 +181,8 @@ def reruns(campaign: Campaign) -> Outcome:
     fresh = campaign.fresh("fresh", place)
     fresh.succeed()
     for phrase in differences(results(place.folder), results(fresh.folder)):
+        if phrase.endswith(" is too many"):  # of the earlier number of shards, which nothing reads any more
+            continue
         outcome.stale.append(f"{phrase}, compared with a fresh run of the same configuration, code and photos")
     return outcome
 

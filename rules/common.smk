@@ -76,6 +76,19 @@ def resolved(experiment):
         raise WorkflowError(str(error)) from None
 
 
+def check_weights():
+    """Stop if a file of weights is absent: where results are there, Snakemake would go on with them and say nothing."""
+    run = resolved(config["experiment"])
+    files = {f"{stage}.{key}": run[stage][key] for stage in TRAININGS for key in ("weights", "trained")}
+    files["classifier.cdr.weights"] = run["classifier"]["cdr"]["weights"]
+    for key, file in files.items():
+        if file not in (None, "none", "imagenet", "warm_start") and not Path(file).exists():
+            raise WorkflowError(f"{key}: {file} does not exist; mend the path.")
+
+
+check_weights()
+
+
 # Experiments in the order in which they own what they share. Snakemake puts those of a --configfile first; an experiment
 # that is added there must not take over what the shipped ones have made.
 SHIPPED = load_configfile(workflow.source_path("../config/experiments.yaml"))["experiments"]

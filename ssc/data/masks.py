@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> No
 
 def _key(row: Row, digest: Callable[[str], str]) -> str:
     """Key of a mask in its archive: its file counts; where that is absent, reading it will say so."""
-    return row.key_with(digest(row.mask).encode() if Path(row.mask).is_file() else b"")
+    return replace(row, labels=()).key_with(digest(row.mask).encode() if Path(row.mask).is_file() else b"")
 
 
 def read_mask(path: str | Path) -> np.ndarray:
