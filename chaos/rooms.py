@@ -121,7 +121,9 @@ def _without_memory(campaign: Campaign, place: Place, outcome: Outcome, rule: st
     what = f"no memory at {rule}"
     output = campaign.folder / "call.log"
     before = results(place.folder)
-    call = place.start(output, "--until", rule)
+    # So that each large tensor is asked of the system: else a small training goes on with what it has been given.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    call = place.start(output, "--until", rule, environment=environment)
     met = wait_until((place.folder / NO_MEMORY[rule]).exists, call, poll=0.002)
     for pid in script_processes(children(call.pid), rule):
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
