@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from ssc.config import complete, load_schema, refuse_repeats, resolve, warm_start_settings
 from ssc.data.index import SPLITS, read_index
-from ssc.data.releases import FOLDER, RELEASES, located, release_folders
+from ssc.data.releases import BESIDE, FOLDER, RELEASES, located, release_folders
 from ssc.errors import InputError
 from ssc.estimate import check_room
 from ssc.experiments import made_stages, owner, reported_stages, sweep_experiments, sweep_name, with_seed

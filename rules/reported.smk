@@ -52,7 +52,9 @@ def train_masks(wildcards):
 def method_settings(wildcards):
     """Params function: all settings of the experiment but those that no result depends on."""
     beside = {"ablation", "compile", "experiment", "experiments", "memory", "report", "workers"}
-    return {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
+    settings = {key: value for key, value in resolved(wildcards.experiment).items() if key not in beside}
+    settings["dataset"] = {key: value for key, value in settings["dataset"].items() if key not in BESIDE}
+    return settings
 
 
 def initial_weights(wildcards):

@@ -36,6 +36,9 @@ RELEASES = {
     ),
 }
 
+# Keys of a `dataset` section that no result depends on.
+BESIDE = {"mirror", "max_pixels", "check_space"}
+
 # By kind of data set and key of the `dataset` section: the release, and the path in it that the key means.
 DOWNLOADS = {
     "voc": {"root": ("voc2012", "VOCdevkit"), "sbd": ("sbd", "benchmark_RELEASE")},
@@ -63,8 +66,7 @@ def located(dataset: dict) -> dict:
     """A `dataset` section with paths in place of the word `download`, and without what does not decide on the images:
     the mirror they come from, and limits of checks."""
     paths = {key: f"{FOLDER}/{release}/{path}" for key, (release, path) in _wanted(dataset).items()}
-    beside = {"mirror", "max_pixels", "check_space"}
-    return {key: value for key, value in dataset.items() if key not in beside} | paths
+    return {key: value for key, value in dataset.items() if key not in BESIDE} | paths
 
 
 def _wanted(dataset: dict) -> dict[str, tuple[str, str]]:
