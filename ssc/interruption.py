@@ -14,7 +14,8 @@ _received: list[str] = []
 def heed_signals() -> Iterator[None]:
     """For the block, note SIGTERM, SIGUSR1 and the first SIGINT instead of ending at once; `received` tells of them.
 
-    To be used in the main thread of a process.
+    A signal that the process ignores stays ignored: the background jobs of a script ignore Ctrl-C, which is for the
+    program in front. To be used in the main thread of a process.
     """
 
     def note(number: int, frame: object) -> None:
@@ -22,7 +23,7 @@ def heed_signals() -> Iterator[None]:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {each: signal.signal(each, note) for each in _SIGNALS}
+    before = {each: signal.signal(each, note) for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN}
     try:
         yield
     finally:

@@ -8,6 +8,14 @@ import pytest
 from ssc.interruption import heed_signals, received
 
 
+@pytest.fixture(autouse=True)
+def _in_front():
+    """SIGINT as in a terminal, also where the tests run in the background of a script, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_a_signal_is_noted_and_ends_nothing(name):
     before = signal.getsignal(signal.Signals[name])
@@ -33,3 +41,15 @@ def test_outside_of_the_block_signals_are_as_before():
         pass
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_an_ignored_signal_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with heed_signals():
+            signal.raise_signal(number)
+            assert received() is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
