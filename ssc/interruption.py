@@ -14,8 +14,9 @@ _received: list[str] = []
 def heed_signals() -> Iterator[None]:
     """For the block, note SIGTERM, SIGUSR1 and the first SIGINT instead of ending at once; `received` tells of them.
 
-    A signal that the process ignores stays ignored: the background jobs of a script ignore Ctrl-C, which is for the
-    program in front. To be used in the main thread of a process.
+    SIGINT stays ignored where it is: the background jobs of a script leave Ctrl-C to the program in front. SIGUSR1 does
+    not: the processes around a training ignore it to outlive it, and it inherits that. To be used in the main thread of
+    a process.
     """
 
     def note(number: int, frame: object) -> None:
@@ -23,7 +24,8 @@ def heed_signals() -> Iterator[None]:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {each: signal.signal(each, note) for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN}
+    in_front = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    before = {each: signal.signal(each, note) for each in _SIGNALS if each != signal.SIGINT or in_front}
     try:
         yield
     finally:
