@@ -11,8 +11,8 @@ import subprocess
 import sys
 
 from benchmarks.harness import ROOT, machine_text, markdown_table, row_file, table
-from ssc.errors import InputError
-from ssc.files import read_json, write_json, write_text
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json, write_json, write_text
 
 ROWS = (
     "random_walk",

@@ -23,13 +23,13 @@ from torchvision.models import vgg19
 
 from benchmarks.harness import Figure, Row, in_fresh_process, interleaved, peak_memory, run
 from benchmarks.scenes import batch_of_regions, present_classes
-from ssc.device import autocast
+from ssc.runtime.device import autocast
 from ssc.losses import PerceptualLoss
-from ssc.memory import PAPER, saved_bytes
+from benchmarks.memory import PAPER, saved_bytes
 from ssc.models.classifier import CAMClassifier
-from ssc.models.loss_networks import VGG19Features
+from ssc.models.perceptual import VGG19Features
 from ssc.models.reconstruction import ReconstructionNet
-from ssc.released_step import ReleasedDRS, released_decoder, released_losses
+from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
 from ssc.training.classifier import (
     build_reconstruction_loss,
     classifier_arguments,

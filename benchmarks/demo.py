@@ -10,7 +10,7 @@ all jobs were made in one go.
 from pathlib import Path
 
 from benchmarks.harness import ROOT, Figure, Row, run
-from ssc.files import read_tsv
+from ssc.runtime.files import read_tsv
 
 RESULTS = ROOT / "results" / "demo"
 ABSENT = "There is no whole run of the demo: run make demo first."

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ssc.errors import InputError
-from ssc.files import write_json
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_json
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "benchmarks"

@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks.harness import Figure, Row, interleaved, run
 from benchmarks.scenes import cells
 from ssc.affinity import EPSILON, irn_losses, pair_offsets, path_points
-from ssc.conventions import IGNORE
-from ssc.memory import saved_bytes
+from ssc.constants import IGNORE
+from benchmarks.memory import saved_bytes
 
 RADIUS = 10
 

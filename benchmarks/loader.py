@@ -19,9 +19,9 @@ from benchmarks.harness import Figure, Row, interleaved, run
 from benchmarks.scenes import VOC_PHOTO, cells, drawn_photo
 from ssc import archive
 from ssc.data.index import Row as Photo
-from ssc.data.loader import Sample, TrainingLoader
+from ssc.training.loader import Sample, TrainingLoader
 from ssc.data.transforms import resize_image, resize_labels
-from ssc.memory import PAPER
+from benchmarks.memory import PAPER
 from ssc.models.deeplab import DeepLabV2
 from ssc.training import classifier, segmentation
 

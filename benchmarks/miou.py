@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.harness import Figure, Row, interleaved, run
 from benchmarks.scenes import VOC_PHOTO, cells
-from ssc.conventions import IGNORE
+from ssc.constants import IGNORE
 from ssc.metrics import ConfusionMatrix
 
 CLASSES = 21

@@ -15,13 +15,13 @@ import yaml
 
 from benchmarks.harness import ROOT, Row, in_fresh_process, interleaved, peak_memory, run, scaling_figures
 from ssc.cams import extract_cams
-from ssc.config import complete, load_schema, resolve
+from ssc.workflow.config import complete, load_schema, resolve
 from ssc.data.build import build_index
 from ssc.data.demo import generate
 from ssc.data.index import Index, write_index
 from ssc.data.masks import write_masks
-from ssc.evaluation import count_labels
-from ssc.irn_labels import write_irn_labels
+from ssc.stages.evaluate import count_labels
+from ssc.stages.irn_labels import write_irn_labels
 from ssc.prediction import write_predictions
 from ssc.pseudo_labels import write_pseudo_labels
 from ssc.superpixels import write_superpixels

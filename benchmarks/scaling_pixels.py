@@ -17,7 +17,7 @@ from benchmarks.scenes import VOC_PHOTO, blobs, drawn_photo
 from ssc.affinity import irn_losses as shifted_losses
 from ssc.affinity import random_walk as walk
 from ssc.cams import upsample
-from ssc.conventions import STRIDE
+from ssc.constants import STRIDE
 from ssc.losses import alignment_loss as asm_loss
 from ssc.superpixels import superpixels
 

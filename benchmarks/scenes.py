@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 
 from benchmarks.harness import ROOT
 from ssc.data.demo import scene
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 VOC_PHOTO = (375, 500)  # height and width of most photos of VOC
 VOC_GRID = (94, 125)  # its grid at stride 4

@@ -19,7 +19,7 @@ from skimage.segmentation import felzenszwalb, slic
 
 from benchmarks.harness import Figure, Row, interleaved, run
 from benchmarks.scenes import VOC_PHOTO, photos_of, shared
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 from ssc.superpixels import superpixels
 
 REGIONS = 64

@@ -20,7 +20,7 @@ from chaos.kills import kills
 from chaos.matrix import reruns
 from chaos.rooms import rooms
 from chaos.slurm import slurm
-from ssc.files import write_text
+from ssc.runtime.files import write_text
 
 DOCS = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"

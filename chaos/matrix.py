@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from chaos.harness import Campaign, Job, Outcome, Place, differences, jobs, results, traceback_in
-from ssc.data.creatures import CLASS_NAMES
+from ssc.data.demo.creatures import CLASS_NAMES
 from ssc.data.demo import scene
 
 REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest"})

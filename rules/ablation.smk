@@ -31,7 +31,7 @@ rule ablation_table:
     params:
         experiments=table_files(),
         dataset=config["dataset"]["name"],
-        source=source_digest("ssc.figures"),
+        source=source_digest("ssc.report.curves"),
     script:
         "../workflow_scripts/ablation_table.py"
 
@@ -58,7 +58,7 @@ rule ablation_sweeps:
         runtime=growing(10),
     params:
         sweeps=sweep_files(),
-        source=source_digest("ssc.figures"),
+        source=source_digest("ssc.report.curves"),
     script:
         "../workflow_scripts/ablation_sweeps.py"
 
@@ -114,7 +114,7 @@ rule ablation_panels:
     params:
         cams=cam_files(),
         panels=config["report"]["panels"],
-        source=source_digest("ssc.panels"),
+        source=source_digest("ssc.report.panels"),
     script:
         "../workflow_scripts/ablation_panels.py"
 
@@ -147,7 +147,7 @@ rule reconstructions:
     params:
         classifiers=classifier_files(),
         panels=config["report"]["panels"],
-        source=source_digest("ssc.panels"),
+        source=source_digest("ssc.report.panels"),
     script:
         "../workflow_scripts/reconstructions.py"
 
@@ -176,6 +176,6 @@ rule memory:
         settings=resolved("ssc")["classifier"],
         max_regions=config["superpixels"]["max_regions"],
         precision="fp32",
-        source=source_digest("ssc.memory"),
+        source=source_digest("benchmarks.memory"),
     script:
         "../workflow_scripts/memory.py"

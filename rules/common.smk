@@ -10,15 +10,15 @@ from pathlib import Path
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
-from ssc.config import complete, load_schema, refuse_repeats, resolve, warm_start_settings
+from ssc.workflow.config import complete, load_schema, refuse_repeats, resolve, warm_start_settings
 from ssc.data.index import SPLITS, read_index
 from ssc.data.releases import BESIDE, FOLDER, RELEASES, located, release_folders
-from ssc.errors import InputError
-from ssc.estimate import check_room
-from ssc.experiments import made_stages, owner, reported_stages, sweep_experiments, sweep_name, with_seed
-from ssc.paper import ABLATION as ABLATION_ROWS
-from ssc.provenance import source_digest
-from ssc.steps import step_names
+from ssc.runtime.errors import InputError
+from ssc.workflow.disk import check_room
+from ssc.workflow.experiments import made_stages, owner, reported_stages, sweep_experiments, sweep_name, with_seed
+from ssc.report.paper import ABLATION as ABLATION_ROWS
+from ssc.workflow.provenance import source_digest
+from ssc.workflow.experiments import step_names
 
 SCHEMA = load_schema(workflow.source_path("../config/schema.yaml"))
 try:
@@ -157,7 +157,7 @@ def source(section, module):
     """Params function: digest of the code that makes a stage's results, or takes them over from a folder."""
 
     def digest(wildcards):
-        return source_digest("ssc.intermediate" if resolved(wildcards.experiment)[section]["folder"] else module)
+        return source_digest("ssc.stages.ready_files" if resolved(wildcards.experiment)[section]["folder"] else module)
 
     return digest
 

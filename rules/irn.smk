@@ -20,7 +20,7 @@ rule irn_labels:
         runtime=growing(240),
     params:
         settings=setting("irn_labels"),
-        source=source_digest("ssc.irn_labels"),
+        source=source_digest("ssc.stages.irn_labels"),
     script:
         "../workflow_scripts/irn_labels.py"
 

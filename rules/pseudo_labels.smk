@@ -51,7 +51,7 @@ rule count_pseudo_labels:
     params:
         split="train",
         stage="pseudo-labels",
-        source=source_digest("ssc.evaluation"),
+        source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/count_labels.py"
 
@@ -77,6 +77,6 @@ rule evaluate_pseudo_labels:
     params:
         split="train",
         stage="pseudo-labels",
-        source=source_digest("ssc.evaluation"),
+        source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/evaluate_labels.py"

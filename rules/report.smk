@@ -34,7 +34,7 @@ rule metrics:
     params:
         stages=stage_figures,
         benchmarks=benchmark_files,
-        source=source_digest("ssc.report"),
+        source=source_digest("ssc.report.metrics_table"),
     script:
         "../workflow_scripts/metrics.py"
 
@@ -67,7 +67,7 @@ rule comparison:
         networks=network_names,
         dataset=config["dataset"]["name"],
         kind=config["dataset"]["kind"],
-        source=source_digest("ssc.comparison"),
+        source=source_digest("ssc.report.comparison"),
     script:
         "../workflow_scripts/comparison.py"
 
@@ -91,7 +91,7 @@ rule manifest:
         gpu=GPU,
     params:
         config=method_settings,
-        source=source_digest("ssc.manifest"),
+        source=source_digest("ssc.workflow.manifest"),
     script:
         "../workflow_scripts/manifest.py"
 
@@ -133,7 +133,7 @@ rule figures:
     params:
         stages=stage_figures,
         trainings=loss_histories,
-        source=source_digest("ssc.figures"),
+        source=source_digest("ssc.report.curves"),
     script:
         "../workflow_scripts/figures.py"
 
@@ -181,6 +181,6 @@ rule panels:
         panels=config["report"]["panels"],
         prediction=setting("prediction"),
         edge_scale=setting("pseudo_labels", "scale"),
-        source=source_digest("ssc.panels"),
+        source=source_digest("ssc.report.panels"),
     script:
         "../workflow_scripts/panels.py"

@@ -83,7 +83,7 @@ rule count_predictions:
         split="{split}",
         stage="segmentation",
         steps=prediction_steps,
-        source=source_digest("ssc.evaluation"),
+        source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/count_labels.py"
 
@@ -110,7 +110,7 @@ rule evaluate_predictions:
         split=setting("prediction", "split"),
         stage="segmentation",
         steps=prediction_steps,
-        source=source_digest("ssc.evaluation"),
+        source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/evaluate_labels.py"
 
@@ -132,6 +132,6 @@ rule voc_test_archive:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        source=source_digest("ssc.voc_server"),
+        source=source_digest("ssc.stages.voc_test_archive"),
     script:
         "../workflow_scripts/voc_test_archive.py"

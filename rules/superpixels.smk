@@ -19,6 +19,6 @@ rule superpixels:
         runtime=growing(120),
     params:
         settings=config["superpixels"],
-        source=source_digest("ssc.intermediate" if config["superpixels"]["folder"] else "ssc.superpixels"),
+        source=source_digest("ssc.stages.ready_files" if config["superpixels"]["folder"] else "ssc.superpixels"),
     script:
         "../workflow_scripts/superpixels.py"

@@ -47,6 +47,6 @@ rule check_trained:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        source=source_digest("ssc.trained"),
+        source=source_digest("ssc.stages.check_weights"),
     script:
         "../workflow_scripts/check_trained.py"

@@ -15,10 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssc.conventions import IGNORE
-from ssc.distributed import global_sum
-
-EPSILON = 1e-5
+from ssc.constants import EPSILON, IGNORE
 
 
 def pair_offsets(radius: int) -> list[tuple[int, int]]:
@@ -99,7 +96,35 @@ def path_maximum(edges: Tensor, offset: tuple[int, int], radius: int) -> Tensor:
     return _PathMaximum.apply(edges, offset, radius)
 
 
-def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: int = 10) -> dict[str, Tensor]:
+def pair_masks(labels: Tensor, offset: tuple[int, int], radius: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which pairs of one offset are equal, and of the labelled ones which are background, foreground and unequal.
+
+    Args:
+        labels: integer (B, h, w); 0 is background, 255 takes no part.
+        offset: (dy, dx), one of `pair_offsets(radius)`.
+        radius: decides on the sources.
+
+    Returns:
+        Four masks over the sources, bool (B, h - radius + 1, w - 2 radius + 2).
+    """
+    size = labels.shape[-2:]
+    first, second = labels[_window(size, radius)], labels[_window(size, radius, *offset)]
+    labelled = (first != IGNORE) & (second != IGNORE)
+    equal = first == second
+    return equal, labelled & equal & (first == 0), labelled & equal & (first != 0), labelled & ~equal
+
+
+def count_pairs(labels: Tensor, radius: int = 10) -> Tensor:
+    """Numbers of equal background, equal foreground and unequal pairs, int64 (3,), that `irn_losses` divides by."""
+    counts = [
+        torch.stack([mask.sum() for mask in pair_masks(labels, offset, radius)[1:]]) for offset in pair_offsets(radius)
+    ]
+    return torch.stack(counts).sum(dim=0)
+
+
+def irn_losses(
+    edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: int = 10, *, total: Tensor | None = None
+) -> dict[str, Tensor]:
     """Training losses of IRN over all pairs of labelled pixels closer than `radius` (IRN paper, section 4).
 
     Args:
@@ -107,10 +132,11 @@ def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius
         displacement: (B, 2, h, w), channel 0 is y, in pixels of this map.
         labels: integer (B, h, w); 0 is background, 255 takes no part.
         radius: in pixels of this map; a source needs h >= radius and w >= 2 radius - 1.
+        total: numbers of pairs that the means are over, see `count_pairs`: of the whole batch, of which this may be a
+            part; None counts those of `labels`.
 
     Returns:
-        Scalars, each a mean as sum / (count + 1e-5), hence 0 without pairs, in float32 or better; of several
-        processes, shares, which count their pairs together. With a the affinity and d the displacement:
+        Scalars, each a mean as sum / (count + 1e-5), hence 0 without pairs, in float32 or better. With a the affinity and d the displacement:
         `pos`: -log(a + 1e-5), the mean over equal background pairs and that over equal foreground pairs, halved;
         `neg`: -log(1 + 1e-5 - a) over unequal pairs;
         `dp_fg`: |d_i - d_j - (j - i)| over equal foreground pairs and both channels;
@@ -141,37 +167,23 @@ def irn_losses(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius
     displacement = displacement.to(dtype)
     source = _window((h, w), radius)
 
-    sums, counts = [], []
+    sums = []
     for offset in pair_offsets(radius):
-        target = _window((h, w), radius, *offset)
-        first, second = labels[source], labels[target]
-        labelled = (first != IGNORE) & (second != IGNORE)
-        equal = first == second
-        background = labelled & equal & (first == 0)
-        foreground = labelled & equal & (first != 0)
-        unequal = labelled & ~equal
-
+        equal, background, foreground, unequal = pair_masks(labels, offset, radius)
         edge = path_maximum(edges, offset, radius)
         cost = -torch.where(equal, 1 - edge + EPSILON, edge + EPSILON).log()
         # Two pixels of one object point to one centre, so their displacements differ by j - i.
         towards = displacement.new_tensor(offset).view(2, 1, 1) * foreground[:, None]
+        target = _window((h, w), radius, *offset)
         shift = (displacement[source] - displacement[target] - towards).abs().sum(dim=1)
-
-        sums.append(
-            torch.stack(
-                [
-                    (cost * background).sum(),
-                    (cost * foreground).sum(),
-                    (cost * unequal).sum(),
-                    (shift * foreground).sum(),
-                    (shift * background).sum(),
-                ]
-            )
-        )
-        counts.append(torch.stack([background.sum(), foreground.sum(), unequal.sum()]))
+        terms = [
+            cost * background, cost * foreground, cost * unequal, shift * foreground, shift * background,
+        ]  # fmt: skip
+        sums.append(torch.stack([term.sum() for term in terms]))
 
     bg_cost, fg_cost, unequal_cost, fg_shift, bg_shift = torch.stack(sums).sum(dim=0)
-    bg_count, fg_count, unequal_count = global_sum(torch.stack(counts).sum(dim=0)).to(dtype)
+    total = count_pairs(labels, radius) if total is None else total
+    bg_count, fg_count, unequal_count = total.to(dtype)
     pos = (bg_cost / (bg_count + EPSILON) + fg_cost / (fg_count + EPSILON)) / 2
     neg = unequal_cost / (unequal_count + EPSILON)
     dp_fg = fg_shift / (2 * fg_count + EPSILON)

@@ -17,11 +17,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ssc import kept
-from ssc.errors import InputError
-from ssc.files import atomic, check_member_name, name_in_errors
-from ssc.palette import voc_palette
-from ssc.progress import log
+from ssc.workflow import kept
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import atomic, check_member_name, name_in_errors
+from ssc.constants import voc_palette
+from ssc.runtime.progress import log
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MEMBER = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip
@@ -102,11 +102,11 @@ def resume(path: str | Path, *, identity: str, keys: Mapping[str, str]) -> Itera
     under `path` when the block ends without an exception; its bytes do not depend on what was taken over, nor on the
     order in which members are added.
 
-    Until then members lie in `.<name>.<identity>.partial`, afterwards in a hard link (see `ssc.kept`).
+    Until then members lie in `.<name>.<identity>.partial`, afterwards in a hard link (see `ssc.workflow.cache`).
 
     Args:
         path: the archive.
-        identity: of the code, settings and files behind all members, see `ssc.provenance.result_identity`.
+        identity: of the code, settings and files behind all members, see `ssc.workflow.provenance.result_identity`.
         keys: all members that the archive will have, in its order, each with 16 hexadecimal digits that stand for what
             it alone is made from (see `Row.key`).
     """
@@ -239,6 +239,11 @@ class Archive:
         """Arrays of `<image id>.npz` by name."""
         with np.load(io.BytesIO(self.read_bytes(f"{image_id}.npz")), allow_pickle=False) as arrays:
             return dict(arrays)
+
+    def cams(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Class ids (K,) int64 and CAMs (K, h, w) float32, in 0..1 at stride 4, of `<image id>.npz`."""
+        arrays = self.arrays(image_id)
+        return arrays["classes"].astype(np.int64), arrays["cams"].astype(np.float32)
 
 
 def encode_labels(labels: np.ndarray) -> bytes:

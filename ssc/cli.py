@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,12 +78,12 @@ def _predict(options: argparse.Namespace) -> None:
 
     from ssc.archive import encode_labels
     from ssc.data.transforms import read_image
-    from ssc.device import select_device
-    from ssc.drawing import overlay
-    from ssc.files import atomic
+    from ssc.runtime.device import select_device
+    from ssc.report.pictures import overlay
+    from ssc.runtime.files import atomic
     from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
-    from ssc.progress import track
-    from ssc.weights import read_header
+    from ssc.runtime.progress import track
+    from ssc.models.weights import read_header
 
     names = [photo.stem for photo in options.photos]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -110,7 +110,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ssc.evaluation import evaluate_folders
+    from ssc.stages.evaluate import evaluate_folders
 
     figures = evaluate_folders(options.predictions, options.masks, num_classes=options.num_classes)
     if figures["miou"] is None:
@@ -121,8 +121,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _memory(options: argparse.Namespace) -> None:
-    from ssc.backbone_names import OUTPUT_STRIDES
-    from ssc.memory import PAPER, measure_rows, memory_table
+    from ssc.models.networks import OUTPUT_STRIDES
+    from benchmarks.memory import PAPER, measure_rows, memory_table
 
     if options.backbone not in OUTPUT_STRIDES:
         raise InputError(f"There is no backbone {options.backbone!r}; take one of {', '.join(OUTPUT_STRIDES)}.")
@@ -135,7 +135,7 @@ def _memory(options: argparse.Namespace) -> None:
 
 
 def _import_weights(options: argparse.Namespace) -> None:
-    from ssc.importing import import_classifier, import_irn, import_segmentation
+    from ssc.interop.released_weights import import_classifier, import_irn, import_segmentation
 
     source, output = options.source, options.output
     match options.kind:
@@ -149,13 +149,13 @@ def _import_weights(options: argparse.Namespace) -> None:
 
 
 def _convert_cams(options: argparse.Namespace) -> None:
-    from ssc.released_cams import convert_cams
+    from ssc.interop.released_cams import convert_cams
 
     print(f"Wrote {convert_cams(options.folder, options.output)} files to {options.output}.")
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from ssc.verify import check_run, compare_runs
+    from ssc.workflow.verify import check_run, compare_runs
 
     if not options.other:
         states = check_run(options.run)

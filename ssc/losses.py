@@ -1,6 +1,11 @@
-"""Losses of the classifier: multi-label classification is torch's; reconstruction and alignment are here."""
+"""Losses: reconstruction (CDR) and alignment (ASM) of the classifier, and the table of its terms; masked cross entropy.
 
-from collections.abc import Sequence
+Where several processes train, each computes its share of the whole batch's loss: what a loss divides by is then counted
+over all processes and given to it (`total`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -8,9 +13,9 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
-from ssc.distributed import global_sum
+from ssc.constants import EPSILON, IGNORE, MEAN, STD, Registry
+from ssc.models.reconstruction import decoder_input
 
-_EPS = 1e-5
 _CHUNK_PIXELS = 512 * 512  # that go through the loss network together
 
 
@@ -90,7 +95,7 @@ def normalise_cam(maps: torch.Tensor, *, detach_maximum: bool = False) -> torch.
     """
     maps = maps.relu()
     maximum = maps.amax(dim=(-2, -1), keepdim=True)
-    return maps / ((maximum.detach() if detach_maximum else maximum) + _EPS)
+    return maps / ((maximum.detach() if detach_maximum else maximum) + EPSILON)
 
 
 def erode(mask: torch.Tensor, size: int) -> torch.Tensor:
@@ -132,6 +137,7 @@ def alignment_loss(
     reliable: bool = True,
     *,
     detach_maximum: bool = False,
+    total: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
     """Activation self-modulation: pull each CAM towards its mean over superpixels (paper eq. 7 to 9).
 
@@ -146,13 +152,14 @@ def alignment_loss(
         erosion: side of the square that erodes the reliable mask, in half-resolution pixels.
         reliable: reliable activation selection (RAS); without it the target is R.
         detach_maximum: no gradient through the maximum in the normalisation of A.
+        total: number of present classes that the mean is over: of the whole batch, of which this may be a part; None
+            counts those of `labels`.
 
     Returns:
-        Scalar; 0 (with a gradient of 0) where no class is present. Of several processes, a share: they count their
-        present classes together.
+        Scalar; 0 (with a gradient of 0) where no class is present.
     """
     image, channel = labels.nonzero(as_tuple=True)
-    present = global_sum(labels.count_nonzero())
+    total = labels.count_nonzero() if total is None else total
     if len(image) == 0:
         return features.sum() * 0.0
     size = tuple(side // 2 for side in superpixels.shape[-2:])
@@ -169,4 +176,110 @@ def alignment_loss(
         if reliable:
             mask = erode((activation > threshold).float(), erosion)
             target = torch.maximum(target, activation * mask)
-    return F.mse_loss(activation, target, reduction="sum") / (present * size[0] * size[1])
+    return F.mse_loss(activation, target, reduction="sum") / (total * size[0] * size[1])
+
+
+def masked_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, *, total: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Mean cross entropy of logits (B, K, H, W) over the pixels whose target (B, H, W) is not 255; 0 where all are.
+
+    `total` is the number of pixels that the mean is over, None for those of `target`.
+    """
+    loss = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+    total = (target != IGNORE).sum() if total is None else total
+    return loss / torch.as_tensor(total).clamp(min=1)
+
+
+def to_normalised(reconstruction: torch.Tensor) -> torch.Tensor:
+    """Reconstruction in -1..1, read as colours 0..1, to the ImageNet-normalised range of the input image."""
+    mean = reconstruction.new_tensor(MEAN).view(3, 1, 1)
+    std = reconstruction.new_tensor(STD).view(3, 1, 1)
+    return ((reconstruction + 1) / 2 - mean) / std
+
+
+class ClassifierStep(NamedTuple):
+    """What a term of the classifier's loss may read of a training step.
+
+    Attributes:
+        image: (B, 3, S, S), ImageNet-normalised.
+        labels: (B, C), 1 where the class is present.
+        superpixels: (B, S, S); None where no term needs them.
+        early: features that enter the last stage (B, D, h', w').
+        features: class-aware maps f (B, C, h, w), before the ReLU.
+        decoder: the reconstruction net; None without CDR.
+        reconstruction_loss: loss of two images; None without CDR.
+        processes: those that share the batch; a mean over the images here is divided by it.
+        present: number of present classes in the whole batch, over all processes.
+    """
+
+    image: torch.Tensor
+    labels: torch.Tensor
+    superpixels: torch.Tensor | None
+    early: torch.Tensor
+    features: torch.Tensor
+    decoder: nn.Module | None = None
+    reconstruction_loss: nn.Module | None = None
+    processes: int = 1
+    present: torch.Tensor | int | None = None
+
+
+def classification_term(step: ClassifierStep) -> torch.Tensor:
+    """Multi-label soft margin loss of the spatial mean of f (paper eq. 2)."""
+    loss = F.multilabel_soft_margin_loss(step.features.float().mean(dim=(2, 3)), step.labels)
+    return loss / step.processes
+
+
+def reconstruction_term(step: ClassifierStep, settings) -> torch.Tensor:
+    """CDR: the image against what the decoder makes of the features (paper section III-B)."""
+    source = decoder_input(step.early, step.features, source=settings.source, rectify=settings.rectify)
+    return step.reconstruction_loss(to_normalised(step.decoder(source)), step.image) / step.processes
+
+
+def alignment_term(step: ClassifierStep, settings) -> torch.Tensor:
+    """ASM (paper section III-C)."""
+    return alignment_loss(
+        step.features,
+        step.superpixels,
+        step.labels,
+        threshold=settings.threshold,
+        erosion=settings.erosion,
+        reliable=settings.reliable,
+        detach_maximum=settings.detach_maximum,
+        total=step.present,
+    )
+
+
+class Term(NamedTuple):
+    """A term of the classifier's loss: its name in tables of losses, and its function of a step and of its settings."""
+
+    name: str
+    function: Callable[..., torch.Tensor]
+
+
+# By key of the section `classifier`, whose settings say whether, from which epoch on and with which weight it counts.
+TERMS: Registry[str, Term] = {
+    "cdr": Term("reconstruction", reconstruction_term),
+    "asm": Term("alignment", alignment_term),
+}
+
+
+def classifier_losses(step: ClassifierStep, settings, *, epoch: int) -> dict[str, torch.Tensor]:
+    """The terms of a step's loss, weighted, so that their sum is the loss (paper eq. 10).
+
+    Args:
+        step: what the network made of a batch.
+        settings: the section `classifier` of the configuration.
+        epoch: counted from 0; a term begins at its `start_epoch`.
+    """
+    losses = {"classification": classification_term(step)}
+    for key, term in TERMS.items():
+        own = getattr(settings, key)
+        if own.enabled and epoch >= own.start_epoch:
+            losses[term.name] = own.weight * ramp(epoch, own.start_epoch, own.ramp_epochs) * term.function(step, own)
+    return losses
+
+
+def ramp(epoch: int, start: int, length: int) -> float:
+    """Factor of a loss that sets in at epoch `start` and has its full weight `length` epochs later; in (0, 1]."""
+    return min(1.0, (epoch - start + 1) / (length + 1))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from ssc.conventions import IGNORE
+from ssc.constants import IGNORE
 
 
 def confusion(

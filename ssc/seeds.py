@@ -1,110 +1,82 @@
-"""Seeds: what a background threshold makes of the CAMs, measured over a sweep of thresholds."""
+"""Seeds and confident labels: what background thresholds make of the CAMs."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
+import torch
 
-from ssc import archive
-from ssc.cams import read_cams, upsample
-from ssc.data.index import read_index
-from ssc.files import read_json, write_json
-from ssc.metrics import confusion, image_miou, summary, threshold_counts
-from ssc.progress import track
-from ssc.ranking import write_scores
+from ssc.cams import upsample
+from ssc.constants import IGNORE
+from ssc.crf import DenseCRF
 
 
-def count_seeds(
-    *,
-    index: str | Path,
-    shard: str,
-    cams: str | Path,
-    masks: str | Path,
-    output: str | Path,
-    thresholds: Sequence[float],
-) -> None:
-    """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
+def argmax_labels(cams: torch.Tensor, threshold: float) -> np.ndarray:
+    """Position of the largest of [threshold, cams] at each pixel: (K, H, W) to int64 (H, W) in 0..K, 0 is background.
 
-    A pixel takes the present class with the largest CAM where that exceeds the threshold, else background. Images
-    without a mask take no part.
+    Ties go to the background.
     """
-    table = read_index(index)
-    cam_archive, mask_archive = archive.Archive(cams), archive.Archive(masks)
-    thresholds = np.asarray(thresholds, np.float64)
-    num_classes = table.num_classes + 1
-    counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
-    images = 0
-    for row in track(table.shard("train", shard), f"seeds {shard}"):
-        if row.id not in mask_archive:
-            continue
-        target = mask_archive.labels(row.id)
-        best, score = strongest_class(cam_archive, row.id, target.shape)
-        counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
-        images += 1
-    write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
+    if len(cams) == 0:
+        return np.zeros(cams.shape[1:], np.int64)
+    values, positions = cams.max(dim=0)
+    return torch.where(values > threshold, positions + 1, 0).numpy()
 
 
-def strongest_class(cams: archive.Archive, image_id: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def strongest_class(
+    classes: np.ndarray, cams: torch.Tensor, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """At each pixel the class with the largest CAM and that CAM; class 0 and 0.0 for an image without labels.
 
     Args:
-        cams: archive of CAMs.
-        image_id: the image.
-        size: its (H, W).
+        classes: ids (K,).
+        cams: (K, h, w) at stride 4.
+        size: (H, W) of the image.
 
     Returns:
         Class ids (H, W) and values (H, W) float32 in 0..1.
     """
-    classes, maps = read_cams(cams, image_id)
     if not len(classes):
         return np.zeros(size, np.int64), np.zeros(size, np.float32)
-    values, positions = upsample(maps, size).max(dim=0)
+    values, positions = upsample(cams, size).max(dim=0)
     return classes[positions.numpy()], values.numpy()
 
 
-def score_images(
+def confident_labels(
+    image: np.ndarray,
+    classes: np.ndarray,
+    cams: torch.Tensor,
     *,
-    index: str | Path,
-    cams: Sequence[str | Path],
-    masks: Sequence[str | Path],
-    output: str | Path,
-    threshold: float,
-) -> None:
-    """Write the mIoU of each training image's seeds at one background threshold as a table (see `ssc.ranking`).
+    foreground_threshold: float = 0.3,
+    background_threshold: float = 0.1,
+    confidence: float = 0.7,
+    crf: Mapping = {},  # noqa: B006
+) -> np.ndarray:
+    """Labels that two passes of the dense CRF agree on (IRN labels).
+
+    One pass starts from the argmax with a high background threshold and says where foreground is certain, the other
+    from one with a low threshold and says where background is.
 
     Args:
-        index: the index.
-        cams, masks: shard archives of the training split; images without a mask take no part.
-        output: TSV to write.
-        threshold: see `count_seeds`.
+        image: uint8 (H, W, 3).
+        classes: ids (K,) of the classes present.
+        cams: (K, H, W) in 0..1.
+        foreground_threshold, background_threshold: those of the two passes.
+        confidence: probability of the labels that a pass starts from.
+        crf: `iterations`, and `gaussian` and `bilateral` as `ssc.crf.DenseCRF` has them; those of the paper if absent.
+
+    Returns:
+        int64 (H, W): class id where the first pass says foreground, 0 where both say background, else 255.
     """
-    table = read_index(index)
-    cam_archive, mask_archive = archive.Archive(*cams), archive.Archive(*masks)
-    scores = {}
-    for row in track([row for row in table.split("train") if row.id in mask_archive], "seeds by image"):
-        target = mask_archive.labels(row.id)
-        best, score = strongest_class(cam_archive, row.id, target.shape)
-        seeds = np.where(score > threshold, best, 0)
-        scores[row.id] = image_miou(confusion(target, seeds, num_classes=table.num_classes + 1))
-    write_scores(output, scores)
-
-
-def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:
-    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold."""
-    classes = read_index(index).classes
-    parts = [read_json(path) for path in shards]
-    thresholds = parts[0]["thresholds"]
-    counts = sum(np.asarray(part["counts"], np.int64) for part in parts)
-    curve = [summary(matrix, classes) for matrix in counts]
-    scores = [point["miou"] if point["miou"] is not None else -1 for point in curve]
-    best, fixed = int(np.argmax(scores)), thresholds.index(threshold)
-    result = {
-        "stage": "seeds",
-        "split": "train",
-        "images": sum(part["images"] for part in parts),
-        "threshold": thresholds[best],
-        **curve[best],
-        "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},
-        "curve": [{"threshold": t, "miou": point["miou"]} for t, point in zip(thresholds, curve, strict=True)],
-    }
-    write_json(output, result)
+    if len(classes) == 0:
+        return np.zeros(image.shape[:2], np.int64)
+    kernels = {key: value for key, value in crf.items() if key != "iterations"}
+    thresholds = (foreground_threshold, background_threshold)
+    foreground, background = DenseCRF(image, **kernels).refine_labels(
+        np.stack([argmax_labels(cams, threshold) for threshold in thresholds]),
+        num_labels=len(classes) + 1,
+        confidence=confidence,
+        iterations=crf.get("iterations", 10),
+    )
+    labels = np.concatenate([[0], classes])[foreground]
+    labels[foreground == 0] = IGNORE
+    labels[(foreground == 0) & (background == 0)] = 0
+    return labels

@@ -1,6 +1,6 @@
-from ssc.ablation import write_ablation
-from ssc.figures import plot_experiment_curves
-from ssc.job import job
+from ssc.report.ablation import write_ablation
+from ssc.report.curves import plot_experiment_curves
+from ssc.workflow.job import job
 
 with job(snakemake):
     write_ablation(

@@ -1,6 +1,6 @@
 from ssc.cams import extract_cams
-from ssc.intermediate import import_cams
-from ssc.job import job
+from ssc.stages.ready_files import import_cams
+from ssc.workflow.job import job
 
 files = {
     "index": snakemake.input.index,

@@ -1,5 +1,5 @@
-from ssc.job import job
-from ssc.trained import write_facts
+from ssc.workflow.job import job
+from ssc.stages.check_weights import write_facts
 
 with job(snakemake):
     write_facts(

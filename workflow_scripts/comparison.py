@@ -1,5 +1,5 @@
-from ssc.comparison import write_comparison
-from ssc.job import job
+from ssc.report.comparison import write_comparison
+from ssc.workflow.job import job
 
 trained = {"classifier": snakemake.input.classifier, "segmentation": snakemake.input.segmentation}
 with job(snakemake):

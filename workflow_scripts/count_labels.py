@@ -1,5 +1,5 @@
-from ssc.evaluation import count_labels
-from ssc.job import job
+from ssc.stages.evaluate import count_labels
+from ssc.workflow.job import job
 
 with job(snakemake):
     count_labels(

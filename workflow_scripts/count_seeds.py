@@ -1,4 +1,4 @@
-from ssc.job import job
+from ssc.workflow.job import job
 from ssc.seeds import count_seeds
 
 with job(snakemake):

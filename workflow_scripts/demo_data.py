@@ -1,5 +1,5 @@
 from ssc.data.demo import generate
-from ssc.job import job
+from ssc.workflow.job import job
 
 with job(snakemake):
     generate(

@@ -1,6 +1,6 @@
 from ssc.data.releases import archive_url
-from ssc.download import download
-from ssc.job import job
+from ssc.runtime.download import download
+from ssc.workflow.job import job
 
 with job(snakemake):
     download(

@@ -1,5 +1,5 @@
-from ssc.evaluation import summarise_labels
-from ssc.job import job
+from ssc.stages.evaluate import summarise_labels
+from ssc.workflow.job import job
 
 with job(snakemake):
     summarise_labels(

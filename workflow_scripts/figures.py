@@ -1,6 +1,6 @@
 from ssc.data.index import read_classes
-from ssc.figures import plot_class_iou, plot_losses, plot_threshold_curve
-from ssc.job import job
+from ssc.report.curves import plot_class_iou, plot_losses, plot_threshold_curve
+from ssc.workflow.job import job
 
 stages = snakemake.params.stages
 with job(snakemake):

@@ -3,8 +3,8 @@ from pathlib import Path
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table
 from ssc.data.index import write_index, write_parts
-from ssc.estimate import check_room
-from ssc.job import job
+from ssc.workflow.disk import check_room
+from ssc.workflow.job import job
 
 output, config = snakemake.output.index, snakemake.config
 with job(snakemake):

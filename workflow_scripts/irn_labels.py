@@ -1,5 +1,5 @@
-from ssc.irn_labels import write_irn_labels
-from ssc.job import job
+from ssc.stages.irn_labels import write_irn_labels
+from ssc.workflow.job import job
 
 with job(snakemake):
     write_irn_labels(

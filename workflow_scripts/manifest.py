@@ -1,5 +1,5 @@
-from ssc.job import job
-from ssc.manifest import write_manifest
+from ssc.workflow.job import job
+from ssc.workflow.manifest import write_manifest
 
 with job(snakemake):
     write_manifest(

@@ -1,6 +1,6 @@
 from ssc.data.index import read_index
 from ssc.data.masks import write_masks
-from ssc.job import job
+from ssc.workflow.job import job
 
 with job(snakemake):
     index = read_index(snakemake.input.index)

@@ -1,5 +1,5 @@
-from ssc.job import job
-from ssc.memory import write_memory
+from ssc.workflow.job import job
+from benchmarks.memory import write_memory
 
 with job(snakemake):
     write_memory(

@@ -1,5 +1,5 @@
-from ssc.job import job
-from ssc.report import write_metrics
+from ssc.workflow.job import job
+from ssc.report.metrics_table import write_metrics
 
 with job(snakemake):
     write_metrics(

@@ -1,4 +1,4 @@
-from ssc.job import job
+from ssc.workflow.job import job
 from ssc.prediction import write_predictions
 
 with job(snakemake):

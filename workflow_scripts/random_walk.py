@@ -1,5 +1,5 @@
-from ssc.intermediate import import_pseudo_labels
-from ssc.job import job
+from ssc.stages.ready_files import import_pseudo_labels
+from ssc.workflow.job import job
 from ssc.pseudo_labels import write_pseudo_labels
 
 files = {

@@ -1,5 +1,5 @@
-from ssc.intermediate import import_superpixels
-from ssc.job import job
+from ssc.stages.ready_files import import_superpixels
+from ssc.workflow.job import job
 from ssc.superpixels import write_superpixels
 
 files = {

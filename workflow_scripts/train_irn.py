@@ -1,4 +1,4 @@
-from ssc.job import job
+from ssc.workflow.job import job
 from ssc.training.irn import train_irn
 from ssc.training.launch import launch
 

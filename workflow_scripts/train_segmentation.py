@@ -1,4 +1,4 @@
-from ssc.job import job
+from ssc.workflow.job import job
 from ssc.training.launch import launch
 from ssc.training.segmentation import train_segmentation
 

@@ -1,5 +1,5 @@
-from ssc.job import job
-from ssc.voc_server import write_voc_archive
+from ssc.workflow.job import job
+from ssc.stages.voc_test_archive import write_voc_archive
 
 with job(snakemake):
     write_voc_archive(

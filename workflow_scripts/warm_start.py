@@ -1,4 +1,4 @@
-from ssc.job import job
+from ssc.workflow.job import job
 from ssc.training.classifier import train_classifier
 from ssc.training.launch import launch
 

@@ -4,7 +4,7 @@ from ssc.data.coco import index_coco
 from ssc.data.folder import index_folder
 from ssc.data.index import Index
 from ssc.data.voc import index_voc
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def build_index(dataset: dict) -> Index:

@@ -10,9 +10,9 @@ from typing import BinaryIO
 from ssc.data.index import Index, Row
 from ssc.data.masks import check_size, open_mask
 from ssc.data.photos import UNREADABLE, open_photo, unreadable, upright_size
-from ssc.errors import InputError
-from ssc.parallel import parallel_map
-from ssc.progress import log, track
+from ssc.runtime.errors import InputError
+from ssc.runtime.parallel import parallel_map
+from ssc.runtime.progress import log, track
 
 MIN_SIDE = 16
 """Least side of a photo in pixels: at the scale 0.5 of the CAMs a network of stride 8 has one cell left."""

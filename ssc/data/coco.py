@@ -4,9 +4,9 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from ssc.data.index import Index, Row
-from ssc.errors import InputError
-from ssc.files import read_json
-from ssc.progress import log
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json
+from ssc.runtime.progress import log
 
 _KEYS = {
     "images": {"id", "file_name", "height", "width"},

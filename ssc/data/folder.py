@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ssc.data.index import SPLITS, Index, Row, class_ids, read_classes
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def index_folder(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ssc.errors import InputError
-from ssc.files import check_member_name, read_tsv, write_text, write_tsv
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import check_member_name, read_tsv, write_text, write_tsv
 
 SPLITS = ("train", "val", "test")
 HEADER = ["id", "split", "image", "mask", "labels", "digest"]

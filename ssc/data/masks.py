@@ -1,56 +1,17 @@
 """Ground truth as label maps: (H, W) uint8, 0 background, 1..C classes, 255 ignored."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_api
 
-from ssc import archive
-from ssc.conventions import IGNORE
-from ssc.data.coco import class_of_category, image_id, read_instances
+from ssc.constants import IGNORE
 from ssc.data.index import Row
-from ssc.data.photos import Size, open_photo, upright_size
-from ssc.errors import InputError
-from ssc.provenance import file_digest, result_identity
+from ssc.data.photos import Size
+from ssc.runtime.errors import InputError
 
 _FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # JPEG would change the labels
-
-
-def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> None:
-    """Write the ground truth of all rows that have one into a shard archive, as `<image id>.png`.
-
-    A mask is a palette or greyscale image of labels, or the instances JSON that lists the image (see
-    `render_instances`). Each JSON is read once.
-
-    Args:
-        rows: images, of any split.
-        num_classes: number C of foreground classes.
-        output: the archive.
-
-    Raises:
-        InputError: a mask or photo cannot be read, the two differ in size, or a mask holds a value other than
-            0..C and 255.
-    """
-    renderer, digest = cache(_instances_renderer), cache(file_digest)
-    rows = [row for row in rows if row.mask]
-    keys = {f"{row.id}.png": _key(row, digest) for row in rows}
-    with archive.resume(output, identity=result_identity(__name__, {"classes": num_classes}), keys=keys) as writer:
-        for row in rows:
-            if f"{row.id}.png" in writer:
-                continue
-            labels = renderer(row.mask)(row.id) if row.mask.endswith(".json") else read_mask(row.mask)
-            _check(labels, row, num_classes)
-            writer.add_labels(row.id, labels)
-
-
-def _key(row: Row, digest: Callable[[str], str]) -> str:
-    """Key of a mask in its archive: its file counts; where that is absent, reading it will say so."""
-    return replace(row, labels=()).key_with(digest(row.mask).encode() if Path(row.mask).is_file() else b"")
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -113,27 +74,6 @@ def _run_lengths(segmentation: list | dict, height: int, width: int) -> dict:
     return segmentation
 
 
-def _instances_renderer(path: str) -> Callable[[str], np.ndarray]:
-    """Read an instances JSON; return the function from image id to label map."""
-    instances = read_instances(path)
-    class_of = class_of_category(instances)
-    images = {image_id(image["file_name"]): image for image in instances["images"]}
-    annotations = defaultdict(list)
-    for annotation in instances["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
-
-    def render(name: str) -> np.ndarray:
-        if name not in images:
-            raise InputError(f"{path} does not list the image {name!r}; make the index again.")
-        image = images[name]
-        try:
-            return render_instances(annotations[image["id"]], class_of, image["height"], image["width"])
-        except InputError as error:
-            raise InputError(f"{path}, image {name!r}: {error}") from None
-
-    return render
-
-
 def open_mask(path: str | Path) -> Image.Image:
     """Open a label map: its header is read, its pixels are not yet.
 
@@ -164,9 +104,3 @@ def check_size(row: Row, mask: Size, photo: Size) -> None:
         )
 
 
-def _check(labels: np.ndarray, row: Row, num_classes: int) -> None:
-    with open_photo(row.image) as photo:
-        check_size(row, labels.shape, upright_size(photo))
-    wrong = labels[(labels > num_classes) & (labels != IGNORE)]
-    if wrong.size:
-        raise InputError(f"The mask {row.mask} of {row.id} holds {wrong[0]}; use 0..{num_classes} and {IGNORE}.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 Size = tuple[int, int]  # (height, width)
 

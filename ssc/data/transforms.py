@@ -11,11 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ssc.constants import MEAN, STD
 from ssc.data.photos import UNREADABLE, Size, open_photo, unreadable, upright_size
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 
 def read_image(path: str | Path) -> np.ndarray:
     """Photo as uint8 (H, W, 3), turned upright by its EXIF orientation.

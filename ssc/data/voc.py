@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ssc.data.index import Index, Row, class_ids
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 VOC_CLASSES = [
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",

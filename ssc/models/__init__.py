@@ -1,17 +1,22 @@
-"""Networks: backbones, the CAM classifier with DRS, the reconstruction net, IRN, DeepLabV2, the loss networks."""
+"""Networks: backbones, the CAM classifier with DRS, the reconstruction net, IRN, DeepLabV2, the loss networks.
 
-from ssc.models.backbones import backbone
-from ssc.models.classifier import CAMClassifier
-from ssc.models.deeplab import DeepLabV2
-from ssc.models.drs import DiscriminativeRegionSuppression
-from ssc.models.irn import IRN
-from ssc.models.reconstruction import ReconstructionNet
+They are imported when they are first asked for: a configuration is checked against the table of networks without torch.
+"""
 
-__all__ = [
-    "IRN",
-    "CAMClassifier",
-    "DeepLabV2",
-    "DiscriminativeRegionSuppression",
-    "ReconstructionNet",
-    "backbone",
-]
+from importlib import import_module
+
+_MODULES = {
+    "IRN": "irn",
+    "CAMClassifier": "classifier",
+    "DeepLabV2": "deeplab",
+    "DiscriminativeRegionSuppression": "drs",
+    "ReconstructionNet": "reconstruction",
+    "backbone": "backbones",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

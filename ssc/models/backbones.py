@@ -3,21 +3,41 @@
 `resnet18` to `resnet101` and `vgg16` are torchvision's networks; `tiny` is the small residual network of the demo.
 """
 
+from pkgutil import resolve_name
+
 import torch
 import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
-from ssc.backbone_names import OUTPUT_STRIDES
+from ssc.models.networks import NETWORKS
 
 
-class ResNetBackbone(nn.Module):
-    """Stem and four residual stages.
+class Backbone(nn.Module):
+    """A network that maps an image (B, 3, H, W) to the feature maps of five stages.
 
     Attributes:
-        channels: feature channels of the five stages.
+        channels: feature channels of the stages.
+        large_field_of_view: whether DeepLabV2 on it has the branches of VGG16 (Chen et al. 2017, DeepLab-LargeFOV).
     """
+
+    channels: tuple[int, ...]
+    large_field_of_view = False
+
+    def stages(self) -> list[nn.Module]:
+        """The stages in the order in which they follow each other."""
+        raise NotImplementedError
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        features = []
+        for stage in self.stages():
+            features.append(stage(features[-1] if features else image))
+        return features
+
+
+class ResNetBackbone(Backbone):
+    """Stem and four residual stages."""
 
     def __init__(self, name: str, *, output_stride: int, dilate: bool):
         super().__init__()
@@ -25,37 +45,29 @@ class ResNetBackbone(nn.Module):
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         self.layer1, self.layer2 = network.layer1, network.layer2
         self.layer3, self.layer4 = network.layer3, network.layer4
+        layers = (self.layer1, self.layer2, self.layer3, self.layer4)
         stride = 4 if name != "tiny" else 2
-        for layer in self.layers():
+        for layer in layers:
             stride *= layer[0].stride
             if stride > output_stride:
                 _drop_stride(layer, dilation=stride // output_stride if dilate else 1)
-        self.channels = (self.bn1.num_features, *(_out_channels(layer) for layer in self.layers()))
+        self.channels = (self.bn1.num_features, *(_out_channels(layer) for layer in layers))
 
-    def layers(self) -> tuple[nn.Sequential, ...]:
-        """The four residual stages."""
-        return self.layer1, self.layer2, self.layer3, self.layer4
-
-    def stem(self, image: torch.Tensor) -> torch.Tensor:
-        """First stage: convolution, batch norm, ReLU and pooling."""
-        return self.maxpool(self.relu(self.bn1(self.conv1(image))))
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Image (B, 3, H, W) to the feature maps of the five stages."""
-        features = [self.stem(image)]
-        for layer in self.layers():
-            features.append(layer(features[-1]))
-        return features
+    def stages(self) -> list[nn.Module]:
+        stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool)
+        return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
 
 
-class VGG16Backbone(nn.Module):
+class VGG16Backbone(Backbone):
     """The thirteen convolutions of VGG16 as five stages.
 
     A stage ends before its pooling layer and the next begins with it; where `output_stride` is reached, pooling
     keeps the resolution (3x3, stride 1), as DeepLab's VGG16 does, and later convolutions are dilated if asked.
     """
 
-    def __init__(self, *, output_stride: int, dilate: bool):
+    large_field_of_view = True
+
+    def __init__(self, name: str = "vgg16", *, output_stride: int, dilate: bool):
         super().__init__()
         self.features = vgg_features("D")[:-1]
         self._ends = []
@@ -73,41 +85,28 @@ class VGG16Backbone(nn.Module):
         self._ends.append(len(self.features))
         self.channels = (64, 128, 256, 512, 512)
 
-    def layers(self) -> tuple[nn.Sequential, ...]:
-        """Stages two to five."""
-        return tuple(self.features[a:b] for a, b in zip(self._ends[:-1], self._ends[1:], strict=True))
-
-    def stem(self, image: torch.Tensor) -> torch.Tensor:
-        """First stage: two convolutions at full resolution."""
-        return self.features[: self._ends[0]](image)
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Image (B, 3, H, W) to the feature maps of the five stages."""
-        features = [self.stem(image)]
-        for layer in self.layers():
-            features.append(layer(features[-1]))
-        return features
+    def stages(self) -> list[nn.Module]:
+        return [self.features[a:b] for a, b in zip([0, *self._ends], self._ends, strict=False)]
 
 
-def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> ResNetBackbone | VGG16Backbone:
+def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> Backbone:
     """Build a backbone with random weights.
 
     Args:
-        name: one of `OUTPUT_STRIDES`.
-        output_stride: one of `OUTPUT_STRIDES[name]`; strides beyond it are dropped from the last stages.
+        name: one of `ssc.models.networks.NETWORKS`.
+        output_stride: one that the network has; strides beyond it are dropped from the last stages.
         dilate: replace dropped strides by dilation, in all blocks of a stage alike (DeepLab) [R]; without it the
             receptive field shrinks (classifier).
 
     Raises:
         ValueError: unknown name or output stride.
     """
-    if name not in OUTPUT_STRIDES:
-        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(OUTPUT_STRIDES)}")
-    if output_stride not in OUTPUT_STRIDES[name]:
-        raise ValueError(f"{name} has output strides {OUTPUT_STRIDES[name]}, not {output_stride}")
-    if name == "vgg16":
-        return VGG16Backbone(output_stride=output_stride, dilate=dilate)
-    return ResNetBackbone(name, output_stride=output_stride, dilate=dilate)
+    if name not in NETWORKS:
+        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(NETWORKS)}")
+    network = NETWORKS[name]
+    if output_stride not in network.output_strides:
+        raise ValueError(f"{name} has output strides {network.output_strides}, not {output_stride}")
+    return resolve_name(network.builder)(name, output_stride=output_stride, dilate=dilate)
 
 
 def vgg_features(configuration: str) -> nn.Sequential:

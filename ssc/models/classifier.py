@@ -4,14 +4,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from ssc.models import drs as suppression
 from ssc.models.backbones import backbone as build_backbone
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.drs import DiscriminativeRegionSuppression
-from ssc.weights import load_backbone
-
-_ENDS_IN_RELU = (nn.ReLU, BasicBlock, Bottleneck)
+from ssc.models.weights import load_backbone
 
 
 class CAMClassifier(nn.Module):
@@ -19,15 +17,18 @@ class CAMClassifier(nn.Module):
 
     Args:
         num_classes: number C of foreground classes.
-        backbone: name, see `ssc.backbone_names.OUTPUT_STRIDES`.
+        backbone: name, see `ssc.models.networks.NETWORKS`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the feature maps; no dilation is used.
-        drs: suppress discriminative regions after the third stage (in training) and after each residual block, or each
-            ReLU of VGG16, of the fifth.
+        drs: suppress discriminative regions after the third stage (in training) and after each block of the fifth that
+            ends in a ReLU.
         delta: upper bound of DRS.
         drs_at_inference: keep the suppression in the fifth stage in evaluation mode.
-        stop_gradient_after: in training, residual stages 1..this receive no gradient; 0 trains all.
+        stop_gradient_after: residual stages 1..this, and the stem, are not trained; 0 trains all.
         freeze_norm: batch norms keep their running statistics; those of the stem keep their affine part too.
+
+    Raises:
+        ValueError: an unknown backbone or output stride, or DRS for a backbone that it cannot be attached to.
     """
 
     def __init__(
@@ -48,8 +49,15 @@ class CAMClassifier(nn.Module):
         self.classifier = nn.Conv2d(self.backbone.channels[-1], num_classes, 1, bias=False)
         self.drs = DiscriminativeRegionSuppression(delta) if drs else nn.Identity()
         self.drs_at_inference = drs_at_inference
-        self.stop_gradient_after = stop_gradient_after
         self.freeze_norm = freeze_norm
+        stages = self.backbone.stages()
+        if drs:
+            suppression.attach(self.backbone, stages[4], self._suppress)
+            *_, end_of_third = stages[2].children()
+            end_of_third.register_forward_hook(self._suppress_in_training)
+        if stop_gradient_after:
+            for stage in stages[: stop_gradient_after + 1]:
+                stage.requires_grad_(False)
         if weights is not None:
             load_backbone(self.backbone, weights)
 
@@ -58,30 +66,23 @@ class CAMClassifier(nn.Module):
         super().train(mode)
         if mode and self.freeze_norm:
             freeze_batch_norm(self.backbone)
-            if hasattr(self.backbone, "bn1"):
-                freeze_batch_norm(self.backbone.bn1, affine=True)
+            freeze_batch_norm(self.backbone.stages()[0], affine=True)
         return self
 
-    def stages(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image (B, 3, H, W) to the features of the fourth stage (B, D, h', w') and the class-aware maps
+    def forward_features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (B, 3, H, W) to the features that enter the last stage (B, D, h', w') and the class-aware maps
         f (B, C, h, w), before any ReLU."""
-        suppress = self.training or self.drs_at_inference
-        frozen = self.stop_gradient_after if self.training else 0
-        enabled = torch.is_grad_enabled()
-        with torch.set_grad_enabled(enabled and not frozen):
-            x = self.backbone.stem(image)
-        for number, layer in enumerate(self.backbone.layers(), start=1):
-            third = x  # the last to be assigned enters the fourth layer
-            with torch.set_grad_enabled(enabled and number > frozen):
-                for block in layer:
-                    x = block(x)
-                    if number == 4 and suppress and isinstance(block, _ENDS_IN_RELU):
-                        x = self.drs(x)
-                if number == 2 and self.training:
-                    x = self.drs(x)
-        return third, self.classifier(x)
+        *_, early, last = self.backbone(image)
+        return early, self.classifier(last)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (B, 3, H, W) to logits (B, C) = spatial mean of f, and f (B, C, h, w)."""
-        _, features = self.stages(image)
+        _, features = self.forward_features(image)
         return features.mean(dim=(2, 3)), features
+
+    # Forward hooks. As methods they go along with a copy of the network.
+    def _suppress(self, block: nn.Module, inputs: tuple, features: torch.Tensor) -> torch.Tensor:
+        return self.drs(features) if self.training or self.drs_at_inference else features
+
+    def _suppress_in_training(self, block: nn.Module, inputs: tuple, features: torch.Tensor) -> torch.Tensor:
+        return self.drs(features) if self.training else features

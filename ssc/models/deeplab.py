@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ssc.device import autocast
+from ssc.runtime.device import autocast
 from ssc.models.backbones import backbone as build_backbone
-from ssc.weights import load_backbone
+from ssc.models.weights import load_backbone, load_part, read_header
 
 _FC_WIDTH = 1024
 
@@ -19,7 +19,7 @@ class DeepLabV2(nn.Module):
 
     Args:
         num_classes: classes with background.
-        backbone: name, see `ssc.backbone_names.OUTPUT_STRIDES`. `vgg16` gets its fifth pooling at
+        backbone: name, see `ssc.models.networks.NETWORKS`. `vgg16` gets its fifth pooling at
             stride 1 and the large-field-of-view fc6 and fc7 in each branch, the residual networks one 3x3 convolution.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: 8 or 16 (4 too for `tiny`).
@@ -37,8 +37,9 @@ class DeepLabV2(nn.Module):
     ):
         super().__init__()
         self.backbone = build_backbone(backbone, output_stride=output_stride, dilate=True)
-        self.pool = nn.MaxPool2d(3, stride=1, padding=1) if backbone == "vgg16" else nn.Identity()
-        branch = _large_field_of_view if backbone == "vgg16" else _branch
+        large = self.backbone.large_field_of_view
+        self.pool = nn.MaxPool2d(3, stride=1, padding=1) if large else nn.Identity()
+        branch = _large_field_of_view if large else _branch
         self.aspp = nn.ModuleList(branch(self.backbone.channels[-1], num_classes, rate) for rate in rates)
         for layer in self.aspp.modules():
             if isinstance(layer, nn.Conv2d):
@@ -60,6 +61,17 @@ def mean_logits(
         logits = [network(image) for network in networks]
     mean = sum(each.float() for each in logits) / len(networks)
     return F.interpolate(mean, size=size, mode="bilinear", align_corners=False)
+
+
+def load_networks(path: str | Path, *, device: torch.device | str = "cpu") -> list[DeepLabV2]:
+    """The segmentation network of a weight file, or both networks of a co-trained pair, in evaluation mode.
+
+    Raises:
+        InputError: the file holds no segmentation network, or its tensors do not fit.
+    """
+    paired = "segmentation_2" in read_header(path)["parts"]
+    names = ["segmentation", "segmentation_2"] if paired else ["segmentation"]
+    return [load_part(path, name, DeepLabV2, device=device) for name in names]
 
 
 def _branch(inputs: int, outputs: int, rate: int) -> nn.Conv2d:

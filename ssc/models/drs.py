@@ -1,5 +1,7 @@
 """Discriminative region suppression (DRS, Kim et al. 2021), the attention expansion that SSC constrains."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -20,3 +22,45 @@ class DiscriminativeRegionSuppression(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Suppress non-negative features (B, C, h, w); same shape."""
         return torch.minimum(x, self.delta * x.amax(dim=(2, 3), keepdim=True))
+
+
+def attach(network: nn.Module, stage: nn.Module, suppress: Callable[..., torch.Tensor]) -> None:
+    """Let `suppress` follow every block of a stage that ends in a ReLU.
+
+    Args:
+        network: takes an image (B, 3, H, W).
+        stage: part of it, whose children are blocks.
+        suppress: forward hook, which maps (block, inputs, output) to an output of equal shape.
+
+    Raises:
+        ValueError: no block of the stage ends in a ReLU, so that its features are not known to be non-negative.
+    """
+    blocks = blocks_ending_in_relu(network, stage)
+    if not blocks:
+        raise ValueError("no block of the last stage ends in a ReLU, after which DRS suppresses; switch DRS off")
+    for block in blocks:
+        block.register_forward_hook(suppress)
+
+
+@torch.no_grad()
+def blocks_ending_in_relu(network: nn.Module, stage: nn.Module) -> list[nn.Module]:
+    """Those children of a stage of which the last layer to run is a ReLU, found out with an empty image."""
+    ran: list[nn.Module] = []
+    blocks: list[nn.Module] = []
+
+    def note(block: nn.Module) -> None:
+        if isinstance(ran[-1], nn.ReLU):
+            blocks.append(block)
+
+    leaves = [module for module in stage.modules() if not list(module.children())]
+    hooks = [leaf.register_forward_hook(lambda module, *_: ran.append(module)) for leaf in leaves]
+    hooks += [block.register_forward_hook(lambda module, *_: note(module)) for block in stage.children()]
+    training = [module for module in network.modules() if module.training]
+    try:
+        network.eval()(torch.zeros(1, 3, 64, 64, device=next(network.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module in training:
+            module.training = True
+    return blocks

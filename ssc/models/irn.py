@@ -1,14 +1,16 @@
 """IRN: class-boundary map and displacement field on frozen backbone features (Ahn et al. 2019)."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from ssc.conventions import STRIDE
+from ssc.constants import STRIDE
 from ssc.models.backbones import backbone as build_backbone
-from ssc.weights import load_backbone
+from ssc.models.weights import load_backbone
 
 _DISPLACEMENT_WIDTHS = (64, 128, 256, 256, 256)
 
@@ -17,7 +19,7 @@ class IRN(nn.Module):
     """Two heads over the five stages of a frozen backbone, both at stride 4.
 
     Args:
-        backbone: name, see `ssc.backbone_names.OUTPUT_STRIDES`.
+        backbone: name, see `ssc.models.networks.NETWORKS`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the deepest features.
     """
@@ -45,6 +47,15 @@ class IRN(nn.Module):
         super().train(mode)
         self.backbone.eval()
         return self
+
+    def edge_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the edge head."""
+        return chain(self.edge.parameters(), self.edge_fuse.parameters())
+
+    def displacement_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the displacement head."""
+        parts = (self.displacement, self.displacement_deep, self.displacement_fuse)
+        return chain(*(part.parameters() for part in parts))
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (B, 3, H, W) to edge logits (B, 1, h, w) and displacements (B, 2, h, w), (y, x) in pixels of

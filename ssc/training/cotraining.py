@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ssc.conventions import IGNORE
-from ssc.distributed import processes
+from ssc.constants import IGNORE
 from ssc.losses import erode
 from ssc.models.deeplab import DeepLabV2, mean_logits
+from ssc.workflow.settings import Cotraining
 
 
 def cotraining_losses(
@@ -27,9 +27,10 @@ def cotraining_losses(
     confident: torch.Tensor,
     *,
     online: bool,
-    settings: dict,
+    settings: Cotraining,
     rngs: Sequence[np.random.Generator],
     precision: str = "fp32",
+    processes: int = 1,
 ) -> dict[str, torch.Tensor]:
     """The terms of a step's loss, summed over both networks; their sum is the loss.
 
@@ -42,23 +43,23 @@ def cotraining_losses(
         image: ImageNet-normalised batch before the mixing.
         labels, confident: pseudo-labels and confidence masks.
         online: the warm-up is over.
-        settings: the `segmentation.cotraining` section of the config.
+        settings: the section `segmentation.cotraining`.
         rngs: source of the random choices, one for each image.
         precision: see the config.
+        processes: those that share the batch; the means over the photos here are divided by it.
 
     Returns:
-        `cross_entropy` of the confident pixels, and `mutual`, of the others with the other network's prediction; of
-        several processes, a share.
+        `cross_entropy` of the confident pixels, and `mutual`, of the others with the other network's prediction.
     """
     if online:
         source = online_labels(
-            networks, image, labels, confident, threshold=settings["online_confidence"], precision=precision
+            networks, image, labels, confident, threshold=settings.online_confidence, precision=precision
         )
-        regions = draw_regions(mask_labels(*source), probability=settings["mix_probability"], rngs=rngs)
-        edges = boundaries(regions, settings["boundary_size"])
+        regions = draw_regions(mask_labels(*source), probability=settings.mix_probability, rngs=rngs)
+        edges = boundaries(regions, settings.boundary_size)
     else:
         source = labels, confident
-        regions = draw_regions(labels, probability=settings["mix_probability"], rngs=rngs)
+        regions = draw_regions(labels, probability=settings.mix_probability, rngs=rngs)
         edges = torch.zeros_like(regions)
     mixed = regions.flatten(1).any(dim=1)[:, None, None]
     image = paste(image, regions)
@@ -66,9 +67,9 @@ def cotraining_losses(
         torch.where(mixed, paste(new, regions), old) for new, old in zip(source, (labels, confident), strict=True)
     )
     logits = [mean_logits([network], image, size=image.shape[-2:], precision=precision) for network in networks]
-    weights = 1 + settings["boundary_weight"] * edges
+    weights = 1 + settings.boundary_weight * edges
     terms = [network_losses(own, other, labels, confident, weights) for own, other in (logits, logits[::-1])]
-    cross_entropy, mutual = (sum(term) / processes() for term in zip(*terms, strict=True))
+    cross_entropy, mutual = (sum(term) / processes for term in zip(*terms, strict=True))
     return {"cross_entropy": cross_entropy, "mutual": mutual}
 
 

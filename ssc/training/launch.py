@@ -25,12 +25,12 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ssc.data.index import read_index
-from ssc.device import select_device
-from ssc.distributed import is_main
-from ssc.errors import InputError, Interrupted, sentence
-from ssc.files import read_json, write_json
-from ssc.interruption import heed_signals
-from ssc.progress import log, log_file
+from ssc.runtime.device import select_device
+from ssc.runtime.distributed import is_main
+from ssc.runtime.errors import InputError, Interrupted, sentence
+from ssc.runtime.files import read_json, write_json
+from ssc.training.signals import heed_signals
+from ssc.runtime.progress import log, log_file
 
 
 def launch(train: Callable[..., None], *, processes: int, log_path: str | Path, **arguments) -> None:

@@ -5,17 +5,17 @@ import signal
 import time
 from pathlib import Path
 
-import ssc.distributed
+import ssc.runtime.distributed
 import ssc.training.classifier
 import ssc.training.irn
 import ssc.training.segmentation
-from ssc.distributed import is_main
+from ssc.runtime.distributed import is_main
 from ssc.training.common import set_poly_lr
 
 
 def train_all(*, runs: list[dict], **_) -> None:
     """Run trainings one after the other; only the main process may write, move or delete a file."""
-    ssc.distributed._BUCKET = 1000  # the gradients of these small networks do not fit into one message
+    ssc.runtime.distributed._BUCKET = 1000  # the gradients of these small networks do not fit into one message
     if not is_main():
         Path.replace = Path.unlink = _refuse
     for run in runs:

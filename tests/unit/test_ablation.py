@@ -3,9 +3,9 @@ import csv
 import numpy as np
 import pytest
 
-from ssc.ablation import read_seed_figures, write_ablation
-from ssc.errors import InputError
-from ssc.files import write_json
+from ssc.report.ablation import read_seed_figures, write_ablation
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_json
 
 MIOU = {
     "baseline": [0.40, 0.50, 0.45],

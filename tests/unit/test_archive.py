@@ -13,8 +13,8 @@ from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive, encode_labels
-from ssc.errors import InputError
-from ssc.palette import voc_palette
+from ssc.runtime.errors import InputError
+from ssc.constants import voc_palette
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
 label_maps = st.sampled_from([2, 256, 257, 65536]).flatmap(

@@ -24,12 +24,12 @@ from benchmarks import (
 from benchmarks.harness import Figure, Row, row_record
 from ssc.affinity import irn_losses as shifted_losses
 from ssc.affinity import random_walk as walk
-from ssc.conventions import IGNORE
-from ssc.errors import InputError
+from ssc.constants import IGNORE
+from ssc.runtime.errors import InputError
 from ssc.losses import alignment_loss as asm_loss
-from ssc.memory import PAPER
-from ssc.models.loss_networks import VGG19Features
-from ssc.released_step import dense_alignment_loss
+from benchmarks.memory import PAPER
+from ssc.models.perceptual import VGG19Features
+from benchmarks.released_step import dense_alignment_loss
 
 
 def test_dense_walk_is_ours():

@@ -8,11 +8,11 @@ from ssc.archive import Archive
 from ssc.cams import average_over_superpixels, extract_cams, multi_scale_cams, read_cams, resize_maps, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import read_image, scaled_view
-from ssc.files import read_json
+from ssc.runtime.files import read_json
 from ssc.models.classifier import CAMClassifier
-from ssc.ranking import read_scores
+from ssc.report.ranking import read_scores
 from ssc.seeds import count_seeds, score_images, summarise_seeds
-from ssc.weights import save_weights
+from ssc.models.weights import save_weights
 
 CLASSES = 3
 MASK_SIZES = {"a": (32, 48), "b": (29, 35)}

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from ssc.losses import PerceptualLoss
-from ssc.memory import PAPER
+from benchmarks.memory import PAPER
 from ssc.models import CAMClassifier, ReconstructionNet
-from ssc.models.loss_networks import loss_network
-from ssc.released_step import ReleasedDRS, released_decoder, released_losses
+from ssc.models.perceptual import loss_network
+from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
 from ssc.training.classifier import classifier_losses
 
 STEPS = 20

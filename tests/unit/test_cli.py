@@ -5,7 +5,7 @@ from PIL import Image
 
 from ssc.cli import main
 from ssc.models.deeplab import DeepLabV2
-from ssc.weights import save_weights
+from ssc.models.weights import save_weights
 
 OPTIONS = {"num_classes": 3, "backbone": "tiny", "output_stride": 8, "rates": [1, 2]}
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssc import crf
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def photo(seed, height=24, width=30, noise=6):

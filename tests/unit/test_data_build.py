@@ -2,7 +2,7 @@ import pytest
 
 from ssc.data import build
 from ssc.data.build import build_index
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from ssc.config import complete, load_schema, refuse_repeats
+from ssc.workflow.config import complete, load_schema, refuse_repeats
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.transforms import read_image
-from ssc.errors import InputError
-from ssc.estimate import check_room
+from ssc.runtime.errors import InputError
+from ssc.workflow.disk import check_room
 from tests.bad_inputs import CASES, SNAKEMAKES, TINY, data, film, write_photos
 from tests.unit.test_config import merged
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ssc.data.coco import class_of_category, index_coco, read_instances
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 BOX = [[1, 1, 5, 1, 5, 5, 1, 5]]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ssc.data.folder import index_folder
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def write_folder(root: Path, csv: str | bytes, *, photos: list[str], masks: list[str] = (), classes=None) -> Path:

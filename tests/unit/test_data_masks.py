@@ -14,7 +14,7 @@ from ssc.data.coco import class_of_category, index_coco, read_instances
 from ssc.data.index import Row
 from ssc.data.masks import read_mask, render_instances, write_masks
 from ssc.data.voc import index_voc
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 # pycocotools' compiled code calls NumPy in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

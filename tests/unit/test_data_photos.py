@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ssc.data.photos import FORMATS, open_photo, upright_size
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def refusal(path):

@@ -5,7 +5,7 @@ import pytest
 
 from ssc.data.build import build_index
 from ssc.data.voc import VOC_CLASSES, index_voc
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 XML = "<annotation>{}</annotation>"
 OBJECT = "<object><name>{}</name><difficult>{}</difficult></object>"

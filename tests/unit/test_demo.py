@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ssc.data import demo, drawing
-from ssc.data.creatures import (
+from ssc.data.demo.creatures import (
     CLASS_NAMES,
     GROUNDS,
     PATTERNS,
@@ -26,8 +26,8 @@ from ssc.data.creatures import (
     compose,
     rgb,
 )
-from ssc.errors import InputError
-from ssc.palette import voc_palette
+from ssc.runtime.errors import InputError
+from ssc.constants import voc_palette
 
 SMALL = {"train": 3, "val": 2, "size": 40, "classes": 4, "seed": 5}
 

@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from test_training import Killed, make_data, stop_at, train, training
 from torch import nn
 
-import ssc.distributed
+import ssc.runtime.distributed
 import ssc.training.launch
 from ssc.data.index import Index, Row, read_index, write_index
-from ssc.data.loader import TrainingLoader
-from ssc.distributed import global_sum, processes, rank, sum_gradients, synchronise_norms
-from ssc.errors import InputError, Interrupted
+from ssc.training.loader import TrainingLoader
+from ssc.runtime.distributed import global_sum, processes, rank, sum_gradients, synchronise_norms
+from ssc.runtime.errors import InputError, Interrupted
 from ssc.models.backbones import backbone, freeze_batch_norm
 from ssc.training.irn import train_irn
 from ssc.training.launch import launch
@@ -250,7 +250,7 @@ def test_with_one_process_everything_stays_as_it_is():
 
 @pytest.fixture
 def two(monkeypatch):
-    monkeypatch.setattr(ssc.distributed, "processes", lambda: 2)
+    monkeypatch.setattr(ssc.runtime.distributed, "processes", lambda: 2)
 
 
 def test_batch_norms_of_several_processes(two):
@@ -274,8 +274,8 @@ def test_processes_share_every_batch(monkeypatch, count):
     rows = [Row(str(number), "train", "", "", ()) for number in range(14)]
 
     def read(number):
-        monkeypatch.setattr("ssc.data.loader.rank", lambda: number)
-        monkeypatch.setattr("ssc.data.loader.processes", lambda: count)
+        monkeypatch.setattr("ssc.training.loader.rank", lambda: number)
+        monkeypatch.setattr("ssc.training.loader.processes", lambda: count)
         loader = TrainingLoader(rows, lambda row, rng: (torch.tensor([int(row.id), rng.integers(99)]),), **options)
         assert len(loader) == 2
         return [batch[0] for batch in loader.epoch(3)]

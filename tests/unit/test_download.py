@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from ssc import download as module
-from ssc.download import download
-from ssc.errors import InputError
+from ssc.runtime import download as module
+from ssc.runtime.download import download
+from ssc.runtime.errors import InputError
 
 DATA = np.random.default_rng(0).bytes(300_000)
 MD5 = f"md5:{hashlib.md5(DATA).hexdigest()}"

@@ -12,16 +12,16 @@ import yaml
 from PIL import Image
 from torch.nn import functional as F
 
-from ssc import estimate
+from ssc.workflow import estimate
 from ssc.affinity import irn_losses
 from ssc.archive import encode_arrays, encode_labels
-from ssc.backbone_names import OUTPUT_STRIDES
+from ssc.models.networks import OUTPUT_STRIDES
 from ssc.data.demo import scene
 from ssc.data.index import Index, Row
 from ssc.data.transforms import read_image
-from ssc.errors import InputError
-from ssc.estimate import check_room, missing_space, needed_memory, needed_space
-from ssc.memory import saved_bytes
+from ssc.runtime.errors import InputError
+from ssc.workflow.disk import check_room, missing_space, needed_memory, needed_space
+from benchmarks.memory import saved_bytes
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ssc.config import complete, load_schema, resolve
-from ssc.errors import InputError
-from ssc.experiments import (
+from ssc.workflow.config import complete, load_schema, resolve
+from ssc.runtime.errors import InputError
+from ssc.workflow.experiments import (
     decisive_settings,
     made_stages,
     owner,
@@ -143,7 +143,7 @@ def test_an_ablation_of_an_undeclared_experiment_is_told():
 
 
 def test_the_shipped_experiments_are_those_of_the_papers_tables():
-    from ssc.paper import ABLATION
+    from ssc.report.paper import ABLATION
 
     shipped = yaml.safe_load((ROOT / "config" / "experiments.yaml").read_text())
     config = configuration(shipped["experiments"], ablation=shipped["ablation"])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.errors import InputError
-from ssc.files import atomic, check_member_name, read_json, read_tsv, write_json, write_text, write_tsv
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import atomic, check_member_name, read_json, read_tsv, write_json, write_text, write_tsv
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 

@@ -4,7 +4,7 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from ssc.config import load_schema
+from ssc.workflow.config import load_schema
 from ssc.crf import BILATERAL, GAUSSIAN
 from ssc.prediction import CRF_DEFAULTS
 

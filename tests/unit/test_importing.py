@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from ssc import importing
+from ssc.interop import importing
 from ssc.cli import main
 from ssc.data.voc import VOC_CLASSES
-from ssc.errors import InputError
-from ssc.importing import import_classifier, import_irn, import_segmentation, read_checkpoint, take_tensors
+from ssc.runtime.errors import InputError
+from ssc.interop.released_weights import import_classifier, import_irn, import_segmentation, read_checkpoint, take_tensors
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet
-from ssc.weights import load_part, read_header
+from ssc.models.weights import load_part, read_header
 
 DECODER = {"num_classes": 20, "width": 256, "upsamplings": 4}
 

@@ -17,7 +17,7 @@ from ssc.data.index import (
     write_index,
     write_parts,
 )
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 
 def row(image_id: str = "a", split: str = "train", labels: tuple[int, ...] = (1,)) -> Row:

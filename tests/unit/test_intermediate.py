@@ -9,8 +9,8 @@ from PIL import Image
 from ssc import archive
 from ssc.archive import Archive
 from ssc.cams import read_cams
-from ssc.errors import InputError
-from ssc.intermediate import import_cams, import_pseudo_labels, import_superpixels
+from ssc.runtime.errors import InputError
+from ssc.stages.ready_files import import_cams, import_pseudo_labels, import_superpixels
 
 SIZES = {"a": (32, 48), "b": (29, 35), "c": (20, 24)}  # of the photos of `tiny_set`, height and width
 LABELS = {"a": [1, 3], "b": [2], "c": []}

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ssc.interruption import heed_signals, received
+from ssc.training.signals import heed_signals, received
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ssc import kept
+from ssc.workflow import kept
 
 
 def test_a_kept_result_outlives_its_file(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssc.data.index import Row
-from ssc.data.loader import TrainingLoader
+from ssc.training.loader import TrainingLoader
 
 
 def draw(row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import ssc.losses
 from ssc.losses import PerceptualLoss, alignment_loss, erode, normalise_cam, region_means
-from ssc.models.loss_networks import VGG19Features
+from ssc.models.perceptual import VGG19Features
 
 EPS = 1e-5
 masks = arrays.arrays(

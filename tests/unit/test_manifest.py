@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from ssc.manifest import write_manifest
+from ssc.workflow.manifest import write_manifest
 
 CONFIG = {"device": "cpu", "precision": "auto", "seed": 3, "threads": 1}
 

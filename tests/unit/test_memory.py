@@ -9,11 +9,11 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ssc.cli import main
-from ssc.config import complete, load_schema
-from ssc.errors import InputError
-from ssc.files import read_tsv
+from ssc.workflow.config import complete, load_schema
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_tsv
 from ssc.losses import alignment_loss
-from ssc.memory import (
+from benchmarks.memory import (
     PAPER,
     ROWS,
     measure_rows,
@@ -22,7 +22,7 @@ from ssc.memory import (
     write_memory,
 )
 from ssc.models import CAMClassifier, DiscriminativeRegionSuppression, ReconstructionNet
-from ssc.released_step import ReleasedDRS, dense_alignment_loss, released_decoder, released_losses
+from benchmarks.released_step import ReleasedDRS, dense_alignment_loss, released_decoder, released_losses
 from ssc.training.classifier import build_reconstruction_loss, classifier_losses
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")

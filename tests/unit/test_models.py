@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from ssc.backbone_names import OUTPUT_STRIDES
+from ssc.models.networks import OUTPUT_STRIDES
 from ssc.models import IRN, CAMClassifier, DeepLabV2, DiscriminativeRegionSuppression, ReconstructionNet, backbone
 from ssc.models.backbones import freeze_batch_norm
-from ssc.models.loss_networks import loss_network
+from ssc.models.perceptual import loss_network
 from ssc.models.reconstruction import LayerNorm
 
 CHOICES = [(name, stride) for name, strides in OUTPUT_STRIDES.items() for stride in strides]

@@ -1,4 +1,4 @@
-from ssc.palette import voc_palette
+from ssc.constants import voc_palette
 
 
 def test_colours_of_the_voc_development_kit():

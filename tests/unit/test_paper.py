@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from ssc.paper import ABLATION, ablation_value, results
+from ssc.report.paper import ABLATION, ablation_value, results
 
 
 def test_numbers_that_the_text_of_the_paper_names():

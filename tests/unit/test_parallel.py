@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ssc.parallel import batch_map, parallel_map
+from ssc.runtime.parallel import batch_map, parallel_map
 
 
 @pytest.mark.parametrize("threads", [1, 3])

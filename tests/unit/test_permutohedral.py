@@ -6,8 +6,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from ssc.errors import InputError
-from ssc.permutohedral import LANES, add_filtered, gaussian_kernel
+from ssc.runtime.errors import InputError
+from ssc.crf.permutohedral import LANES, add_filtered, gaussian_kernel
 
 
 def pixel_features(sxy, srgb=None):

@@ -9,11 +9,11 @@ from ssc.archive import Archive
 from ssc.crf import refine_probabilities
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.transforms import normalise, read_image, resize_image
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 from ssc.models.deeplab import DeepLabV2
 from ssc.prediction import load_networks, predict_labels, predict_steps, probabilities, write_predictions
-from ssc.steps import step_names
-from ssc.weights import save_weights
+from ssc.workflow.experiments import step_names
+from ssc.models.weights import save_weights
 
 CLASSES = 4
 OPTIONS = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 4, "rates": [1, 2]}

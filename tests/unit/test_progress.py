@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.progress import log, track
+from ssc.runtime.progress import log, track
 
 
 class Terminal:

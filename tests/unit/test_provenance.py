@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ssc import provenance
-from ssc.provenance import file_digest, import_closure, result_identity, source_digest
+from ssc.workflow import provenance
+from ssc.workflow.provenance import file_digest, import_closure, result_identity, source_digest
 
 
 def forget():
@@ -30,8 +30,8 @@ def digest(module):
 
 
 def test_closure_follows_imports_and_leaves_others_out():
-    closure = import_closure("ssc.irn_labels")
-    assert {"ssc.irn_labels", "ssc.crf", "ssc.permutohedral", "ssc.archive", "ssc.data.index"} <= closure
+    closure = import_closure("ssc.stages.irn_labels")
+    assert {"ssc.stages.irn_labels", "ssc.crf", "ssc.crf.permutohedral", "ssc.archive", "ssc.data.index"} <= closure
     assert not closure & {"ssc.affinity", "ssc.training.irn", "ssc.models.deeplab", "ssc.models", "ssc.cli"}
 
 

@@ -7,16 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssc import archive, crf, irn_labels
+from ssc import archive, crf
+from ssc.stages import irn_labels
 from ssc.affinity import random_walk
 from ssc.archive import Archive
 from ssc.cams import argmax_labels, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image
-from ssc.irn_labels import confident_labels, write_irn_labels
+from ssc.stages.irn_labels import confident_labels, write_irn_labels
 from ssc.models.irn import IRN
 from ssc.pseudo_labels import confidence_mask, edge_map, walk_scores, write_pseudo_labels
-from ssc.weights import save_weights
+from ssc.models.weights import save_weights
 
 CRF = {
     "confidence": 0.7,

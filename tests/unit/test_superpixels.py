@@ -11,11 +11,11 @@ from scipy import ndimage
 from skimage.color import rgb2hsv
 from skimage.segmentation import felzenszwalb
 
-from ssc import felzenszwalb as graph
-from ssc import selective_search as grouping
+from ssc.superpixels import felzenszwalb as graph
+from ssc.superpixels import selective_search as grouping
 from ssc.archive import Archive
 from ssc.data.transforms import read_image
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 from ssc.superpixels import regions_from_rgb, superpixels, write_superpixels
 
 UNMERGED = 10**6  # more regions than any image here has pixels: the second step has nothing to do

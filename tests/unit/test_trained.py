@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 from ssc.models import IRN, CAMClassifier, DeepLabV2
-from ssc.trained import check_trained
-from ssc.weights import save_weights
+from ssc.stages.check_weights import check_trained
+from ssc.models.weights import save_weights
 
 CLASSES = ["cat", "dog"]
 

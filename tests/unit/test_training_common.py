@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from ssc.device import autocast, select_device
-from ssc.errors import InputError, Interrupted
-from ssc.files import read_json
-from ssc.interruption import heed_signals
+from ssc.runtime.device import autocast, select_device
+from ssc.runtime.errors import InputError, Interrupted
+from ssc.runtime.files import read_json
+from ssc.training.signals import heed_signals
 from ssc.training import common
 from ssc.training.common import Checkpoint, History, set_poly_lr
 

@@ -19,7 +19,7 @@ from ssc.data.transforms import (
     scaled_size,
     scaled_view,
 )
-from ssc.errors import InputError
+from ssc.runtime.errors import InputError
 
 sides = st.integers(1, 9)
 

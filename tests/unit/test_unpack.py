@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ssc.errors import InputError
-from ssc.unpack import unpack
+from ssc.runtime.errors import InputError
+from ssc.runtime.unpack import unpack
 
 FILES = {
     "VOCdevkit/a.txt": b"first",
@@ -155,7 +155,7 @@ def test_a_zip_that_lies_about_a_size_is_damaged(tmp_path):
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_archives_of_too_many_files_are_refused(tmp_path, write, monkeypatch):
-    monkeypatch.setattr("ssc.unpack._MEMBERS", 3)
+    monkeypatch.setattr("ssc.runtime.unpack._MEMBERS", 3)
     unpack(write(tmp_path / "archive"), tmp_path / "data")
     archive = write(tmp_path / "archive", {**FILES, "one more": b""})
     with pytest.raises(InputError, match="archive is refused: it unpacks to more than 3 files; do not use it"):

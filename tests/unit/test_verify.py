@@ -7,11 +7,11 @@ import torch
 
 from ssc import archive
 from ssc.cli import main
-from ssc.errors import InputError
-from ssc.files import write_json
-from ssc.manifest import write_manifest
-from ssc.verify import check_run, compare_runs
-from ssc.weights import save_weights
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_json
+from ssc.workflow.manifest import write_manifest
+from ssc.workflow.verify import check_run, compare_runs
+from ssc.models.weights import save_weights
 
 CONFIG = {
     "device": "cpu",
@@ -184,7 +184,7 @@ def test_a_member_too_few_is_a_difference(make_run):
         writer.add_labels("b", label_map("b"))
 
     def update(manifest):
-        from ssc.provenance import file_digest
+        from ssc.workflow.provenance import file_digest
 
         manifest["files"]["cams"]["ssc/cams/2-of-2.zip"] = file_digest(stage)
 

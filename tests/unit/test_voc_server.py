@@ -11,9 +11,9 @@ from PIL import Image
 from ssc import archive
 from ssc.data.index import Index, Row, write_index
 from ssc.data.voc import VOC_CLASSES
-from ssc.errors import InputError
-from ssc.palette import voc_palette
-from ssc.voc_server import write_voc_archive
+from ssc.runtime.errors import InputError
+from ssc.constants import voc_palette
+from ssc.stages.voc_test_archive import write_voc_archive
 
 MAPS = {
     name: np.random.default_rng(k).integers(0, 21, (6 + k, 9)) for k, name in enumerate(["2008_3", "2008_1", "2009_2"])

@@ -10,10 +10,10 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from ssc import weights
-from ssc.errors import InputError
+from ssc.models import weights
+from ssc.runtime.errors import InputError
 from ssc.models import CAMClassifier, DeepLabV2, ReconstructionNet, backbone
-from ssc.weights import download_imagenet, load_backbone, load_part, read_header, save_weights
+from ssc.models.weights import download_imagenet, load_backbone, load_part, read_header, save_weights
 
 OPTIONS = {"num_classes": 3, "backbone": "tiny", "output_stride": 8, "delta": 0.4}
 DECODER = {"num_classes": 3, "width": 16, "upsamplings": 3}

@@ -3,7 +3,7 @@
 import pytest
 
 from chaos.harness import differences, results
-from ssc.verify import compare_runs
+from ssc.workflow.verify import compare_runs
 
 
 @pytest.fixture(scope="module")

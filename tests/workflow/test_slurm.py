@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from ssc.provenance import file_digest
+from ssc.workflow.provenance import file_digest
 from tests.slurm_node import queue, slurm_node, why_not
 
 ROOT = Path(__file__).parents[2]

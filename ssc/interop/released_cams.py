@@ -1,0 +1,144 @@
+"""CAM folders of the released code: pickled dictionaries in .npy files, read without running what they ask for.
+
+A pickle is a program. Here only the four callables that arrays and tensors are pickled with can be named, and they are
+replaced by the functions below, which build values from plain bytes: numpy's own would trust a file with raw memory.
+"""
+
+import io
+import pickle
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import atomic
+from ssc.runtime.progress import track
+
+
+def convert_cams(folder: str | Path, output: str | Path) -> int:
+    """Convert a folder of released CAMs `<id>.npy` into files `<id>.npz` that `cams.folder` takes.
+
+    Args:
+        folder: files of `numpy.save`, each a dictionary with `keys` (K,), class indices from 0, and `cam` (K, h, w)
+            in 0..1 at stride 4; further entries, such as `high_res`, are left out.
+        output: folder for files with `classes` (K,) int16, ids from 1, and `cams` (K, h, w) float16.
+
+    Returns:
+        Number of files.
+
+    Raises:
+        InputError: there is no .npy file, or one cannot be read, asks for code to be run, or holds other values. Files
+            converted before it stay.
+    """
+    paths = sorted(Path(folder).glob("*.npy"))
+    if not paths:
+        raise InputError(f"{folder} holds no .npy file; name the folder that the released code wrote its CAMs to.")
+    for path in track(paths, "CAM files"):
+        keys, cams = read_released_cams(path)
+        with atomic(Path(output) / f"{path.stem}.npz") as temporary, temporary.open("wb") as handle:
+            np.savez_compressed(handle, classes=(keys + 1).astype(np.int16), cams=cams.astype(np.float16))
+    return len(paths)
+
+
+def read_released_cams(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices (K,), from 0, and CAMs (K, h, w) in 0..1 of one released file.
+
+    Raises:
+        InputError: see `convert_cams`.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as handle:
+            content = _read_pickled(handle, path)
+        keys, cams = np.asarray(content["keys"]), np.asarray(content["cam"])
+    except InputError:
+        raise
+    except Exception as error:  # a damaged or hostile pickle may fail in many ways; each one means the same
+        raise InputError(f"{path} is no CAM file of the released code ({error!r}); make it again.") from None
+    if keys.ndim != 1 or keys.dtype.kind not in "iu" or (keys < 0).any() or len(set(keys.tolist())) < len(keys):
+        raise InputError(f"{path}: keys must be a list of different class indices from 0.")
+    if cams.ndim != 3 or len(cams) != len(keys) or cams.dtype.kind != "f" or not ((cams >= 0) & (cams <= 1)).all():
+        raise InputError(f"{path}: cam must hold one map with values in 0..1 for each of the {len(keys)} keys.")
+    return keys, cams
+
+
+def _read_pickled(handle: BinaryIO, path: Path) -> dict:
+    """The dictionary in a .npy file: an array of one Python object, which numpy stores as a pickle."""
+    if np.lib.format.read_magic(handle) != (1, 0):
+        raise InputError(f"{path} has another version of the .npy format than numpy.save gives to a dictionary.")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(handle)
+    if shape != () or dtype.kind != "O":
+        raise InputError(f"{path} holds an array {shape} of {dtype}, not a dictionary with keys and cam.")
+    (content,) = _Unpickler(handle, path).load().value
+    return {name: item.value if isinstance(item, _Array) else item for name, item in content.items()}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, handle: BinaryIO, path: Path):
+        super().__init__(handle)
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> object:
+        """The replacement of a global that a pickle names; none is a class of ours, which a pickle could change."""
+        if (module, name) not in _REPLACEMENTS:
+            raise InputError(f"{self._path} asks for {module}.{name}, which no array needs; it is not a CAM file.")
+        return _REPLACEMENTS[module, name]
+
+
+class _Dtype:
+    """An element type as numpy pickles it: a code such as f4, and then its byte order."""
+
+    def __init__(self, code: str):
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple):
+        self.order = state[1]
+        if self.order not in ("<", ">", "=", "|") or any(part is not None for part in state[2:5]):
+            raise ValueError("an element type with parts")
+
+    def numpy(self) -> np.dtype:
+        if not re.fullmatch(r"[biuf][1248]", self.code):
+            raise ValueError(f"elements of type {self.code!r}")
+        return np.dtype(self.order + self.code)
+
+
+class _Array:
+    """An array as numpy pickles it; its content comes last."""
+
+    def __setstate__(self, state: tuple):
+        _, shape, dtype, column_major, content = state
+        if dtype.code == "O8":
+            self.value = content  # a list of whatever the pickle has built
+        else:
+            self.value = np.frombuffer(content, dtype.numpy()).reshape(shape, order="F" if column_major else "C")
+
+
+def _array(*_: object) -> _Array:
+    return _Array()
+
+
+def _dtype(code: str, *_: object) -> _Dtype:
+    return _Dtype(code)
+
+
+def _storage(content: bytes) -> torch.storage.TypedStorage:
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _tensor(storage: torch.storage.TypedStorage, offset: int, size: tuple, stride: tuple, *_: object) -> torch.Tensor:
+    flat = torch.empty(0, dtype=storage.dtype).set_(storage)
+    return flat.as_strided(size, stride, offset)  # refuses what lies outside of the storage
+
+
+_REPLACEMENTS = {
+    ("numpy.core.multiarray", "_reconstruct"): _array,  # numpy 1
+    ("numpy._core.multiarray", "_reconstruct"): _array,
+    ("numpy", "ndarray"): None,  # an argument of the former
+    ("numpy", "dtype"): _dtype,
+    ("torch.storage", "_load_from_bytes"): _storage,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("collections", "OrderedDict"): dict,  # the hooks of a tensor, which has none
+}

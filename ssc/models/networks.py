@@ -1,0 +1,29 @@
+"""The table of networks: what a name in the configuration stands for. Free of torch, so that a config is checked at once."""
+
+from typing import NamedTuple
+
+from ssc.constants import Registry
+
+
+class Network(NamedTuple):
+    """A backbone that the configuration may name.
+
+    Attributes:
+        builder: `<module>:<function>`; called with `name`, `output_stride` and `dilate`, it gives a network with random
+            weights that maps an image (B, 3, H, W) to a list of five feature maps and has the attributes of
+            `ssc.models.backbones.Backbone`.
+        output_strides: those that the last map can have.
+    """
+
+    builder: str
+    output_strides: tuple[int, ...]
+
+
+NETWORKS: Registry[str, Network] = {
+    "tiny": Network("ssc.models.backbones:ResNetBackbone", (4, 8, 16)),
+    "resnet18": Network("ssc.models.backbones:ResNetBackbone", (8, 16, 32)),
+    "resnet34": Network("ssc.models.backbones:ResNetBackbone", (8, 16, 32)),
+    "resnet50": Network("ssc.models.backbones:ResNetBackbone", (8, 16, 32)),
+    "resnet101": Network("ssc.models.backbones:ResNetBackbone", (8, 16, 32)),
+    "vgg16": Network("ssc.models.backbones:VGG16Backbone", (8, 16)),
+}

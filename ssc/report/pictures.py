@@ -1,0 +1,79 @@
+"""Pictures of label maps, activations and regions, uint8 (H, W, 3)."""
+
+import matplotlib
+import numpy as np
+import torch
+
+from ssc.cams import upsample
+from ssc.constants import IGNORE
+from ssc.constants import voc_palette
+
+PALETTE = np.array(voc_palette(), np.uint8).reshape(256, 3)
+_IGNORE_COLOUR = (211, 211, 211)
+_LINE_COLOUR = (255, 235, 59)
+
+
+def colourise(labels: np.ndarray) -> np.ndarray:
+    """Label map (H, W) with values 0..255 as a picture in the VOC palette, uint8 (H, W, 3); background is black.
+
+    Raises:
+        ValueError: a label lies outside 0..255.
+    """
+    if labels.size and not 0 <= labels.min() <= labels.max() <= 255:
+        raise ValueError(f"labels lie in {labels.min()}..{labels.max()}, not in 0..255")
+    return PALETTE[labels]
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.ndarray:
+    """Labels above 0 blended over their photo; the outermost pixels of each region are stronger.
+
+    Args:
+        image: uint8 (H, W, 3).
+        labels: integers (H, W) in 0..255; 255 (ignored) is drawn light grey, other labels in the VOC palette.
+        alpha: opacity of the colours, 0..1.
+
+    Returns:
+        uint8 (H, W, 3); the photo itself where the label is 0.
+
+    Raises:
+        ValueError: the shapes differ, or a label lies outside 0..255.
+    """
+    if image.shape != (*labels.shape, 3):
+        raise ValueError(f"image {image.shape} and labels {labels.shape} differ in size")
+    colours = colourise(labels)
+    colours[labels == IGNORE] = _IGNORE_COLOUR
+    border = _boundaries(labels) | _boundaries(labels[::-1, ::-1])[::-1, ::-1]
+    opacity = np.where(border, (1 + alpha) / 2, alpha) * (labels > 0)
+    return _blend(image, colours, opacity)
+
+
+def heat(image: np.ndarray, cams: torch.Tensor) -> np.ndarray:
+    """Largest of the CAMs (K, h, w) at each pixel as a heat map over the photo, which shows where it is low."""
+    if len(cams) == 0:
+        return image
+    strongest = upsample(cams, image.shape[:2]).amax(dim=0).clamp(0, 1).numpy()
+    colours = matplotlib.colormaps["turbo"](strongest, bytes=True)[..., :3]
+    return _blend(image, colours, 0.25 + 0.5 * strongest)
+
+
+def outlines(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """The photo with a line where the regions (H, W) of neighbouring pixels differ."""
+    return np.where(_boundaries(regions)[..., None], np.uint8(_LINE_COLOUR), image)
+
+
+def grey(values: torch.Tensor) -> np.ndarray:
+    """Map (h, w) in 0..1 as a grey picture, uint8 (h, w, 3)."""
+    return np.repeat(np.rint(255 * values.cpu().numpy()).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _boundaries(labels: np.ndarray) -> np.ndarray:
+    """Pixels (bool (H, W)) whose right or lower neighbour has another label: lines one pixel wide."""
+    border = np.zeros(labels.shape, bool)
+    border[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    border[:-1] |= labels[:-1] != labels[1:]
+    return border
+
+
+def _blend(image: np.ndarray, colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    image = image.astype(np.float32)
+    return np.rint(image + opacity[..., None] * (colours - image)).astype(np.uint8)

@@ -1,0 +1,121 @@
+"""Sheets of pictures: one photo per row, one kind of picture per column. Written as PNG, atomically."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ssc.archive import Archive
+from ssc.data.index import Row
+from ssc.data.transforms import read_image, resize_image, resize_labels
+from ssc.report.pictures import PALETTE, colourise
+from ssc.runtime.files import atomic
+from ssc.report.ranking import extremes, read_scores
+
+# A column: row of the index, its photo (H, W, 3) and a tile size (h, w) to a picture uint8 (h, w, 3).
+Column = Callable[[Row, np.ndarray, tuple[int, int]], np.ndarray]
+# The photos of a sheet, each with a note for its caption.
+Sample = Sequence[tuple[Row, str]]
+
+_TILE = (144, 216)  # height and width, in pixels, that a photo is fitted into
+_GAP, _MARGIN = 6, 14  # pixels
+_HEADING, _CAPTION = 16, 13  # font sizes
+_TEXT_COLOUR = (34, 34, 34)
+
+
+def choose(rows: Sequence[Row], masks: Archive, scores: str | Path | None, count: int) -> Sample:
+    """At most `count` rows: by the images' mIoU the best, those around the median, and the worst, in this order.
+
+    Only rows with a mask are chosen from where there are any, likewise those with labels. Without scores the sample is
+    spread evenly.
+
+    Args:
+        rows: of one split.
+        masks: the split's ground truth.
+        scores: table of the images' mIoU (see `ssc.report.ranking`), or None.
+        count: number of rows.
+
+    Returns:
+        Rows with a note: mIoU and rank.
+
+    Raises:
+        InputError: the table of scores is absent.
+    """
+    rows = [row for row in rows if row.id in masks] or rows
+    rows = [row for row in rows if row.labels] or rows
+    known = read_scores(scores) if scores else {}
+    ranking = sorted((row for row in rows if row.id in known), key=lambda row: (-known[row.id], row.id))
+    if ranking:
+        places = extremes(list(enumerate(ranking, start=1)), count)
+        return [(row, f"mIoU {known[row.id]:.1f} % ({place} of {len(ranking)})") for place, row in places]
+    count = min(count, len(rows))
+    return [(rows[(2 * k + 1) * len(rows) // (2 * count)], "") for k in range(count)]
+
+
+def first_columns(sample: Sample, masks: Archive) -> dict[str, Column]:
+    """The columns photo and, where the sample has masks, ground truth."""
+    columns: dict[str, Column] = {"image": lambda row, image, size: resize_image(image, size)}
+    if any(row.id in masks for row, _ in sample):
+        columns["ground truth"] = labels_column(masks)
+    return columns
+
+
+def labels_column(archive: Archive) -> Column:
+    """Label maps of an archive in the VOC palette."""
+    return lambda row, image, size: colourise(resize_labels(archive.labels(row.id), size))
+
+
+def write_sheet(sample: Sample, columns: Mapping[str, Column], classes: Sequence[str], output: str | Path) -> None:
+    """Draw every column of every photo, compose and write; without a photo the headings alone.
+
+    Args:
+        sample: the photos.
+        columns: by heading.
+        classes: names of the C foreground classes, for the captions.
+        output: PNG file.
+    """
+    tiles = []
+    for row, _ in sample:
+        image = read_image(row.image)
+        tiles.append([draw(row, image, _fit(image.shape[:2])) for draw in columns.values()])
+    with atomic(output) as temporary:
+        _compose(sample, list(columns), tiles, classes).save(temporary, "png")
+
+
+def _fit(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a photo, scaled to just fit into a tile."""
+    scale = min(_TILE[0] / size[0], _TILE[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _compose(
+    sample: Sample, headings: Sequence[str], tiles: Sequence[Sequence[np.ndarray]], classes: Sequence[str]
+) -> Image.Image:
+    """A line of headings and, per photo, a caption (id, classes with their colours, note) above its tiles."""
+    heading, caption = ImageFont.load_default(_HEADING), ImageFont.load_default(_CAPTION)
+    widths = [tile.shape[1] for line in tiles for tile in line]
+    step = max([*widths, *(int(heading.getlength(text)) for text in headings)]) + _GAP
+    line_height = _CAPTION + _TILE[0] + 3 * _GAP
+    top = _MARGIN + _HEADING + 2 * _GAP
+    size = (2 * _MARGIN + step * len(headings) - _GAP, top + line_height * len(sample) - _GAP + _MARGIN)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    centres = [_MARGIN + step * column + (step - _GAP) // 2 for column in range(len(headings))]
+    for centre, text in zip(centres, headings, strict=True):
+        draw.text((centre, _MARGIN), text, _TEXT_COLOUR, heading, anchor="ma")
+    for number, ((row, note), line) in enumerate(zip(sample, tiles, strict=True)):
+        y = top + line_height * number
+        x = _MARGIN
+        draw.text((x, y), row.id, _TEXT_COLOUR, caption)
+        x += int(caption.getlength(row.id)) + 2 * _GAP
+        for label in row.labels:
+            draw.rectangle((x, y + 3, x + 9, y + 12), tuple(PALETTE[label].tolist()))
+            draw.text((x + 14, y), classes[label - 1], _TEXT_COLOUR, caption)
+            x += 14 + int(caption.getlength(classes[label - 1])) + 2 * _GAP
+        draw.text((x, y), note, _TEXT_COLOUR, caption)
+        y += _CAPTION + _GAP
+        for centre, tile in zip(centres, line, strict=True):
+            height, width = tile.shape[:2]
+            sheet.paste(Image.fromarray(tile), (centre - width // 2, y + (_TILE[0] - height) // 2))
+    return sheet

@@ -1,0 +1,34 @@
+"""Where and how precisely networks run."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from ssc.runtime.errors import InputError
+
+
+def select_device(name: str) -> torch.device:
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<n>`.
+
+    Raises:
+        InputError: CUDA is asked for and absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("device is 'cuda' but PyTorch finds no CUDA device; set device: auto or cpu.")
+    return torch.device(name)
+
+
+def select_precision(name: str, device: torch.device) -> str:
+    """`fp32` or `bf16`, which `auto` stands for on CUDA, while it is fp32 on the CPU."""
+    if name == "auto":
+        return "bf16" if device.type == "cuda" else "fp32"
+    return name
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Mixed precision of the forward pass: `fp32`, `bf16` or `auto`."""
+    if select_precision(precision, device) == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

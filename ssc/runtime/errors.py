@@ -1,0 +1,43 @@
+"""Errors that are told in one sentence, because the user can mend them."""
+
+import errno
+
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+# What PyTorch says where there is no memory: for a tensor, or for a process that loads data, which is killed then.
+_NO_MEMORY = ("can't allocate memory", "killed by signal: Killed", "insufficient shared memory")
+
+
+class InputError(ValueError):
+    """Bad input, told in one sentence that names the file, key or class and the mend.
+
+    Command line and workflow scripts print the sentence alone; every other exception is a defect of ours
+    and keeps its traceback.
+    """
+
+
+class Interrupted(Exception):
+    """A signal asked the training to end; its state is saved."""
+
+
+def sentence(error: Exception) -> str | None:
+    """What to tell the user of an error that is not a defect of ours; None for one that is."""
+    if isinstance(error, InputError | Interrupted):
+        # From a process that loads data it comes with its traceback, which ends in the sentence.
+        return str(error).rpartition("ssc.runtime.errors.InputError: ")[2].strip()
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        return (
+            f"{error.filename or 'A file'} cannot be written or read ({error.strerror}); make room or mend the "
+            "permissions, then run again: what was finished before is kept."
+        )
+    # PyTorch has a class for GPUs; elsewhere only its message tells.
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY))
+    ):
+        return (
+            "The memory is exhausted; set memory: lean, precision: bf16 or a smaller batch_size or crop, or give the "
+            "job more, then run again: what was finished before is kept."
+        )
+    return None

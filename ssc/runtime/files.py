@@ -1,0 +1,113 @@
+"""Atomic writes, safe names, and the two text formats (JSON, TSV) that stages hand to each other."""
+
+import csv
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from ssc.runtime.errors import InputError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it is synced and renamed to `path`.
+
+    A reader sees the old file or the whole new one. On an exception the temporary file is removed.
+
+    Raises:
+        OSError: no room or no permission; it names the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with name_in_errors(path):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(path: str | Path) -> None:
+    """Remove what killed processes have left of their writing to `path`, and to `<path>.checkpoint`."""
+    for name in (Path(path).name, f"{Path(path).name}.checkpoint"):
+        for left in Path(path).parent.glob(f".{glob.escape(name)}.*.tmp"):
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def name_in_errors(path: str | Path) -> Iterator[None]:
+    """Let errors of the operating system that name no file, as those of a write on a full disk, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as indented JSON with a closing newline, atomically. NaN is refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Read one JSON object.
+
+    Raises:
+        InputError: the file is absent or holds no valid JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); make it again or restore it.") from None
+
+
+def write_tsv(path: str | Path, header: list[str], rows: Iterable[Mapping | list]) -> None:
+    """Write rows (mappings by column name, or lists in the order of `header`) as tab-separated text.
+
+    Any cell reads back as it was, but for carriage returns: `csv` does not quote them.
+    """
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([row.get(name, "") for name in header] if isinstance(row, Mapping) else row)
+
+
+def read_tsv(path: str | Path) -> list[dict[str, str]]:
+    """Read a tab-separated table with a header line into one dict per row.
+
+    Raises:
+        InputError: the file is absent or holds no such table.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as handle:
+            return list(csv.DictReader(handle, delimiter="\t"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no readable table ({error}); make it again or restore it.") from None
+
+
+def check_member_name(name: str) -> None:
+    """Check that `name` is a relative POSIX path that stays inside the folder an archive is unpacked to.
+
+    Raises:
+        InputError: it is not, or it holds control characters.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or any(ord(c) < 32 for c in name):
+        raise InputError(f"{name!r} is not a safe member name; image ids must be plain relative names.")

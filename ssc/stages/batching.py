@@ -1,0 +1,80 @@
+"""Photos of one shard on their way through a network: read ahead in threads, batched by size on a GPU."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from ssc.data.index import Row
+from ssc.data.transforms import read_image, scaled_view
+from ssc.runtime.parallel import batch_map, parallel_map
+
+Result = TypeVar("Result")
+
+_PIXELS = 4 * 2**20  # of network input in a batch, both mirror images counted
+_AHEAD = 16  # photos among which those of equal size are found
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo made ready for a network.
+
+    Attributes:
+        row: its line of the index.
+        image: uint8 (H, W, 3).
+        views: normalised (3, h, w), one per scale.
+    """
+
+    row: Row
+    image: np.ndarray
+    views: list[torch.Tensor]
+
+
+def infer(
+    network: Callable[[list[Photo]], list[Result]],
+    rows: Sequence[Row],
+    scales: Sequence[float],
+    *,
+    pixels: int,
+    threads: int = 1,
+) -> Iterator[Result]:
+    """What a network makes of the photos of `rows`, in their order.
+
+    Args:
+        network: photos of equal size to a result for each.
+        rows: the photos; they are read while the network works.
+        scales: factors of a photo's size, one per view.
+        pixels: most pixels of network input in a batch, see `pixel_budget`; 0 lets each photo through alone.
+        threads: photos read at the same time.
+    """
+
+    if not pixels:
+        # Sums in a large network are cut by threads: with one, a result does not depend on the processors of a job.
+        torch.set_num_threads(1)
+
+    def read(row: Row) -> Photo:
+        image = read_image(row.image)
+        return Photo(row, image, [scaled_view(image, scale) for scale in scales])
+
+    return batch_map(
+        network,
+        parallel_map(read, rows, threads),
+        key=lambda photo: photo.image.shape,
+        room=lambda photo: max(1, pixels // max(2 * view[0].numel() for view in photo.views)),
+        ahead=_AHEAD if pixels else 1,
+    )
+
+
+def pixel_budget(device: torch.device) -> int:
+    """Pixels in a batch: some megapixels on a GPU, which fit small ones; none on the CPU.
+
+    There a batch gains nothing with a large network, and rounding may make a photo's result depend on its shard.
+    """
+    return _PIXELS if device.type == "cuda" else 0
+
+
+def stack_views(photos: Sequence[Photo], device: torch.device) -> list[torch.Tensor]:
+    """Views (B, 3, h, w) of photos of equal size, one tensor per scale."""
+    return [torch.stack(views).to(device) for views in zip(*(photo.views for photo in photos), strict=True)]

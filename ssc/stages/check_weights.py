@@ -1,0 +1,58 @@
+"""Weights that a run takes ready instead of training them (`classifier.trained` and its like)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssc.data.index import read_classes
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_json
+from ssc.models.weights import read_header
+
+# By stage, which is also the part's name: the network, and how many of its outputs are no class of the data set.
+_MODELS = {"classifier": ("CAMClassifier", 0), "irn": ("IRN", None), "segmentation": ("DeepLabV2", 1)}
+
+
+def write_facts(path: str | Path, *, stage: str, classes: str | Path, output: str | Path) -> None:
+    """Check ready weights (see `check_trained`) and write what their header says as JSON.
+
+    Args:
+        path, stage: as in `check_trained`.
+        classes: class list of the index.
+        output: JSON file: `file`, and the header's `parts` and `facts`.
+    """
+    check_trained(path, stage=stage, classes=read_classes(classes))
+    write_json(output, {"file": str(path), **read_header(path)})
+
+
+def check_trained(path: str | Path, *, stage: str, classes: Sequence[str]) -> None:
+    """Check by its header that a weight file can stand for a training stage of a data set; no tensor is read.
+
+    IRN knows no classes: any fits.
+
+    Args:
+        path: safetensors file of this project: imported, or of another run.
+        stage: `classifier`, `irn` or `segmentation`.
+        classes: the data set's class names, without background.
+
+    Raises:
+        InputError: the file is absent or not one of ours, holds no such part, or was trained on other classes; the
+            first one that differs is named.
+    """
+    header = read_header(path)
+    model, outside = _MODELS[stage]
+    part = header["parts"].get(stage, {})
+    if part.get("model") != model:
+        raise InputError(
+            f"{stage}.trained: {path} holds no {stage} but {', '.join(header['parts'])}; name the right file."
+        )
+    if outside is None:
+        return
+    number = part["options"]["num_classes"] - outside
+    if number != len(classes):
+        raise InputError(f"{stage}.trained: {path} has {number} classes, the data set {len(classes)}.")
+    for place, (own, needed) in enumerate(zip(header["facts"]["classes"], classes, strict=True), start=1):
+        if own != needed:
+            raise InputError(
+                f"{stage}.trained: class {place} of {path} is {own!r}, the data set's {needed!r}; "
+                "import it again with `--classes` and the classes.txt of the results, if only the names differ."
+            )

@@ -1,0 +1,88 @@
+"""The rule `random_walk`: pseudo-labels and confidence masks of one shard of the training photos."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssc import archive
+from ssc.archive import Archive
+from ssc.data.index import Row, read_index
+from ssc.models.irn import IRN
+from ssc.models.weights import load_part, network_words
+from ssc.pseudo_labels import confidence_mask, edge_maps, walk_scores
+from ssc.runtime.device import select_device, select_precision
+from ssc.runtime.parallel import parallel_map
+from ssc.runtime.progress import track
+from ssc.seeds import argmax_labels
+from ssc.stages.batching import Photo, infer, pixel_budget, stack_views
+from ssc.workflow import cache
+from ssc.workflow.provenance import fingerprint
+from ssc.workflow.settings import PseudoLabels
+
+
+def write_pseudo_labels(
+    *,
+    index: str | Path,
+    shard: str,
+    cams: str | Path,
+    weights: str | Path,
+    output: str | Path,
+    confidence: str | Path,
+    settings: PseudoLabels,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Random walk over one shard of the training split: pseudo-labels and confidence masks as archives of PNGs.
+
+    Args:
+        index, shard, cams: the images and the shard's CAM archive.
+        weights: weight file with the part `irn`.
+        output: archive of pseudo-labels (0..C).
+        confidence: archive of masks (1 = confident).
+        settings: the section `pseudo_labels`.
+        device, precision: see the config.
+        threads: photos read, and results finished, at the same time.
+    """
+    device = select_device(device)
+    precision = select_precision(precision, device)
+    model = load_part(weights, "irn", IRN, device=device)
+    cam_archive = Archive(cams)
+    rows = read_index(index).shard("train", shard)
+    walk = {"scale": settings.scale, "radius": settings.radius, "beta": settings.beta, "exp_times": settings.exp_times}
+
+    def propagate(photos: list[Photo]) -> list[tuple[Row, np.ndarray, torch.Tensor]]:
+        found = [cam_archive.cams(photo.row.id) for photo in photos]
+        size = photos[0].image.shape[:2]
+        edges = [None] * len(photos)
+        if any(len(classes) for classes, _ in found):
+            (views,) = stack_views(photos, device)
+            edges = edge_maps(model, views, precision=precision)
+        results = []
+        for photo, (classes, maps), edge in zip(photos, found, edges, strict=True):
+            maps = torch.from_numpy(maps).to(device)
+            scores = walk_scores(maps, edge, size, **walk).cpu() if len(classes) else torch.zeros(0, *size)
+            results.append((photo.row, classes, scores))
+        return results
+
+    def encode(walked: tuple[Row, np.ndarray, torch.Tensor]) -> tuple[Row, bytes, bytes]:
+        row, classes, scores = walked
+        labels = np.concatenate([[0], classes])[argmax_labels(scores, settings.threshold)]
+        background = torch.full((1, *scores.shape[1:]), settings.threshold)
+        mask = confidence_mask(torch.cat([background, scores]).numpy(), settings.keep)
+        return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
+
+    keys = {f"{row.id}.png": row.key_with(cam_archive.read_bytes(f"{row.id}.npz")) for row in rows}
+    own = fingerprint(
+        __name__, settings, {"precision": precision}, files=[weights], words=network_words(weights)
+    )
+    with (
+        cache.resume(output, fingerprint=own, keys=keys) as out,
+        cache.resume(confidence, fingerprint=own, keys=keys) as masks,
+    ):
+        rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
+        found = infer(propagate, rows, [settings.scale], pixels=pixel_budget(device), threads=threads)
+        for row, labels, mask in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):
+            out.add_bytes(f"{row.id}.png", labels)
+            masks.add_bytes(f"{row.id}.png", mask)

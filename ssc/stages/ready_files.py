@@ -1,0 +1,144 @@
+"""Intermediate results of others, read by shard into the archives that the stages hand to each other.
+
+A folder holds one file per training image, named by the image's id. Everything is checked against the index and the
+photos before an archive appears.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssc import archive
+from ssc.constants import IGNORE, STRIDE
+from ssc.data.index import Row, read_index
+from ssc.data.masks import read_mask
+from ssc.data.transforms import read_image
+from ssc.runtime.errors import InputError
+from ssc.runtime.progress import track
+from ssc.superpixels import regions_from_rgb
+
+
+def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, output: str | Path) -> None:
+    """Write one shard's superpixels from pictures `<id>.png`: 8-bit RGB, in which a label is R + 256 G + 65536 B, or
+    of one channel, as in the archives of another run.
+
+    Labels are renumbered 0..n-1.
+
+    Args:
+        index, shard: the images, of the training split.
+        folder: the pictures.
+        output: archive of label PNGs.
+
+    Raises:
+        InputError: a picture is missing, unreadable, of another kind, differs from its photo in size, or has more than
+            65,536 superpixels.
+    """
+    rows = read_index(index).shard("train", shard)
+    with archive.write(output) as out:
+        for row in track(rows, f"superpixels {shard}"):
+            path = _file(folder, row, ".png", "superpixels.folder")
+            labels = _read_regions(path)
+            _check_size(path, labels.shape, row)
+            if labels.max() > np.iinfo(np.uint16).max:
+                raise InputError(f"{path} has {labels.max() + 1} superpixels; at most 65,536 can be stored.")
+            out.add_labels(row.id, labels)
+
+
+def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: str | Path) -> None:
+    """Write one shard's CAMs from files `<id>.npz` like those of `ssc.cams.extract_cams`.
+
+    A file holds `classes` (K,), ids 1..C in any order, and `cams` (K, h, w) in 0..1 at stride 4: h = ceil(H / 4).
+
+    Args:
+        index, shard: the images, of the training split.
+        folder: the files.
+        output: archive, as `extract_cams` writes it.
+
+    Raises:
+        InputError: a file is missing, unreadable or lacks an array, its classes are not those of the image's labels,
+            its maps have another size than the photo at stride 4, or a value lies outside 0..1.
+    """
+    rows = read_index(index).shard("train", shard)
+    with archive.write(output) as out:
+        for row in track(rows, f"CAMs {shard}"):
+            path = _file(folder, row, ".npz", "cams.folder")
+            classes, cams = _read_arrays(path, "classes", "cams")
+            if classes.ndim != 1 or sorted(classes.tolist()) != list(row.labels):
+                raise InputError(f"{path} holds classes {classes.tolist()}, the image's labels are {list(row.labels)}.")
+            height, width = read_image(row.image).shape[:2]
+            needed = (len(classes), -(-height // STRIDE), -(-width // STRIDE))
+            if cams.shape != needed:
+                raise InputError(f"{path}: cams has shape {cams.shape}, its photo {row.image} needs {needed}.")
+            if cams.dtype.kind != "f" or not ((cams >= 0) & (cams <= 1)).all():
+                raise InputError(f"{path}: cams must hold floats in 0..1; divide each map by its maximum.")
+            order = np.argsort(classes)
+            out.add_arrays(row.id, classes=classes[order].astype(np.int16), cams=cams[order].astype(np.float16))
+
+
+def import_pseudo_labels(
+    *, index: str | Path, shard: str, folder: str | Path, output: str | Path, confidence: str | Path
+) -> None:
+    """Write one shard's pseudo-labels and confidence masks from label pictures `<id>.png`.
+
+    Args:
+        index, shard: the images, of the training split.
+        folder: 8-bit palette or greyscale pictures of labels 0..C; 255 where there is none.
+        output: archive of pseudo-labels.
+        confidence: archive of masks: 1 where there is a label, 0 where it is 255.
+
+    Raises:
+        InputError: a picture is missing, unreadable, differs from its photo in size, or holds another label.
+    """
+    table = read_index(index)
+    rows = table.shard("train", shard)
+    with archive.write(output) as out, archive.write(confidence) as masks:
+        for row in track(rows, f"pseudo-labels {shard}"):
+            path = _file(folder, row, ".png", "pseudo_labels.folder")
+            labels = read_mask(path)
+            _check_size(path, labels.shape, row)
+            wrong = labels[(labels > table.num_classes) & (labels != IGNORE)]
+            if wrong.size:
+                raise InputError(f"{path} holds the label {wrong[0]}; use 0..{table.num_classes} and {IGNORE}.")
+            out.add_labels(row.id, labels)
+            masks.add_labels(row.id, (labels != IGNORE).astype(np.uint8))
+
+
+def _file(folder: str | Path, row: Row, suffix: str, key: str) -> Path:
+    path = Path(folder) / f"{row.id}{suffix}"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; the folder that {key} names needs a file for each training image.")
+    return path
+
+
+def _read_regions(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            if image.mode == "RGB":
+                return regions_from_rgb(np.asarray(image))
+            if image.mode not in ("P", "L", "I;16"):
+                raise InputError(
+                    f"{path} has mode {image.mode}; a superpixel picture is an 8-bit RGB PNG, or one of labels."
+                )
+            _, labels = np.unique(np.asarray(image), return_inverse=True)
+            return labels.reshape(image.size[::-1]).astype(np.int32)
+    except (OSError, SyntaxError) as error:  # Pillow reports a wrong PNG checksum as the latter.
+        raise InputError(f"{path} is no readable picture ({error}); restore it.") from None
+
+
+def _read_arrays(path: Path, *names: str) -> list[np.ndarray]:
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            return [arrays[name] for name in names]
+    except KeyError as error:
+        raise InputError(f"{path} cannot be used ({error.args[0]}); it needs {' and '.join(names)}.") from None
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is no readable archive of arrays ({error}); make it again.") from None
+
+
+def _check_size(path: Path, size: tuple[int, int], row: Row) -> None:
+    height, width = read_image(row.image).shape[:2]
+    if size != (height, width):
+        raise InputError(f"{path} is {size[1]}x{size[0]}, its photo {row.image} {width}x{height}; restore the pair.")

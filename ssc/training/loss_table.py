@@ -1,0 +1,88 @@
+"""The losses of a training, written step by step while it runs: a table, and event files of TensorBoard if asked for."""
+
+import importlib
+import math
+from pathlib import Path
+from types import ModuleType
+
+from ssc.runtime.distributed import is_main
+from ssc.runtime.errors import InputError
+
+
+class LossTable:
+    """A TSV with the columns step (from 1), lr (of the first parameters) and one for each loss, empty before it sets in.
+
+    Args:
+        path: the file; it is written as the training goes on, by the main process.
+        tensorboard: write event files to the folder `tensorboard/<name of the table>` beside it as well.
+
+    Raises:
+        InputError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, path: str | Path, *, tensorboard: bool = False):
+        self.path = Path(path)
+        self._columns: list[str] = ["step", "lr"]
+        self._rows: list[dict[str, str]] = []
+        self._tensorboard = _tensorboard() if tensorboard else None
+        self._events = None
+
+    @property
+    def text(self) -> str:
+        """The table up to now."""
+        lines = [self._columns, *([row.get(name, "") for name in self._columns] for row in self._rows)]
+        return "".join("\t".join(line) + "\n" for line in lines)
+
+    def begin(self, earlier: str = "") -> None:
+        """Begin the file, with the lines that a resumed training has left as `text`."""
+        if earlier:
+            self._columns, *lines = [line.split("\t") for line in earlier.splitlines()]
+            self._rows = [{k: v for k, v in zip(self._columns, line, strict=True) if v} for line in lines]
+        self._write()
+        if self._tensorboard:
+            folder = self.path.parent / "tensorboard" / self.path.stem
+            self._events = self._tensorboard.SummaryWriter(str(folder), purge_step=len(self._rows))
+
+    def add(self, step: int, rate: float, losses: dict[str, float]) -> None:
+        """Add the line of a step.
+
+        Raises:
+            InputError: a loss is not finite.
+        """
+        if not all(map(math.isfinite, losses.values())):
+            raise InputError(f"The training diverged at step {step} ({losses}); lower the learning rate.")
+        values = {"lr": rate, **losses}
+        row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
+        new = [name for name in row if name not in self._columns]
+        self._columns += new
+        self._rows.append(row)
+        if not is_main():
+            return
+        if new:
+            self._write()
+        else:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\t".join(row.get(name, "") for name in self._columns) + "\n")
+        if self._events:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+
+    def last(self) -> str:
+        """The last line in words, for a line of progress."""
+        return ", ".join(f"{name} {value}" for name, value in self._rows[-1].items() if name != "step")
+
+    def end(self) -> None:
+        """Close the event files."""
+        if self._events:
+            self._events.close()
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(self.text, encoding="utf-8")
+
+
+def _tensorboard() -> ModuleType:
+    try:
+        return importlib.import_module("torch.utils.tensorboard")
+    except ImportError:
+        raise InputError("log: tensorboard needs the package tensorboard; pip install 'ssc[tensorboard]'.") from None

@@ -1,0 +1,624 @@
+"""The configuration, typed: every key with its range, its default and what it means; the one place where a default stands.
+
+Defaults are the paper's settings on VOC 2012, or, where the paper is silent or differs, those of the authors' released
+code (marked [R]). `config/schema.json` and docs/config.md are generated from these classes.
+"""
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+
+from ssc.models.networks import NETWORKS
+
+Natural = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ColourDeviation = Annotated[float, Field(ge=1)]  # below, the lattice of the CRF has no room
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Scales = Annotated[list[Positive], Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
+
+
+def _known(*others: str) -> type:
+    """A name of the table of networks, or one of `others`."""
+    names = [*others, *NETWORKS]
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"there is no network {name!r}; take one of {', '.join(names)}")
+        return name
+
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"enum": names, "type": "string"})]
+
+
+Backbone = _known()
+LossNetwork = _known("vgg19")
+OutputStride = Literal[4, 8, 16, 32]
+Weights = Annotated[str, Field(description="imagenet (downloaded), none, warm_start, or a safetensors file.")]
+
+
+class Section(BaseModel):
+    """A section of the configuration: text that reads as a number or a truth value becomes one, unknown keys do not pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what YAML can say and no setting means; `null` and `none` are read as such where a key may be empty."""
+        kind = cls.model_fields[info.field_name].annotation
+        optional = type(None) in getattr(kind, "__args__", ())
+        if isinstance(value, str):
+            if not value:
+                raise ValueError("it is empty; give it a value, or drop the line")
+            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+                raise ValueError("it holds a line break or another control character")
+            if "{" in value or "}" in value:  # Snakemake would look for a wildcard
+                raise ValueError("it holds a curly bracket, which no name may; rename the file")
+            if optional and value.strip().lower() in ("null", "none"):
+                return None
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError("true and false are no value of it")
+        if kind is bool and not isinstance(value, bool) and str(value).strip().lower() not in ("true", "false"):
+            raise ValueError("it is true or false")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("it is no finite number")
+        return value
+
+    def decisive(self) -> dict:
+        """The keys that a result depends on, as JSON has them: of a part that is off, no more than that it is.
+
+        A part that is off by default is left out, so that one that is added to this file changes no earlier result.
+        """
+        found = {}
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if isinstance(value, Section):
+                if getattr(value, "enabled", True):
+                    found[key] = value.decisive()
+                elif type(value).model_fields["enabled"].default:
+                    found[key] = {"enabled": False}
+            elif (field.json_schema_extra or {}).get("decisive", True):
+                found[key] = value
+        return found
+
+    def words(self) -> Iterator[str]:
+        """Names that choose among the entries of a table of code: values that are text, and the parts that are on."""
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, Section) and getattr(value, "enabled", True):
+                yield key
+                yield from value.words()
+
+
+class LossTerm(Section):
+    """A term of the classifier's loss, see `ssc.losses.TERMS`; `weight` says how much it counts."""
+
+    start_epoch: Natural = Field(0, description="First epoch (from 0) with this loss.")
+    ramp_epochs: Natural = Field(0, description="Epochs after the first until the weight has its full value; it grows evenly.")
+
+
+class DRS(Section):
+    """Discriminative region suppression."""
+
+    enabled: bool = Field(True, description="Use DRS.")
+    delta: Positive = Field(0.55, le=1, description="Upper bound as a fraction of a channel's maximum.")
+
+
+class CDR(LossTerm):
+    """CAM-driven reconstruction."""
+
+    enabled: bool = Field(True, description="Use CDR.")
+    alpha: Weight = Field(1.0, description="Weight of the reconstruction loss.")
+    loss: Literal["perceptual", "l1", "l2"] = Field("perceptual", description="Reconstruction loss.")
+    source: Literal["last", "early"] = Field(
+        "last",
+        description="Features to reconstruct from: the class maps, or what enters the last residual stage (ablation).",
+    )
+    rectify: bool = Field(
+        False, description="Reconstruct from relu(f), what the CAM shows, in place of the class maps f."
+    )
+    network: LossNetwork = Field("vgg19", description="Loss network of the perceptual loss.")
+    weights: Weights = Field(
+        "imagenet", description="Weights of the loss network: imagenet, none, warm_start, or a safetensors file."
+    )
+    taps: Literal["relu1", "pool"] = Field(
+        "relu1",
+        description="vgg19: feature maps relu1_1 .. relu5_1 [R], or the convolution before each pooling layer (the "
+        "paper's wording).",
+    )
+    stage_weights: list[Weight] = Field(
+        [0.03125, 0.0625, 0.125, 0.25, 1.0],
+        min_length=5,
+        max_length=5,
+        description="Weights of the loss network's five feature maps in the perceptual loss, first to last.",
+    )
+    width: int = Field(256, ge=16, description="Channels of the reconstruction net's first blocks.")
+    lr: Positive = Field(0.0005, description="Initial learning rate of Adam for the reconstruction net.")
+
+    @property
+    def weight(self) -> float:
+        return self.alpha
+
+
+class ASM(LossTerm):
+    """Activation self-modulation."""
+
+    enabled: bool = Field(True, description="Use ASM.")
+    beta: Weight = Field(1.0, description="Weight of the alignment loss.")
+    threshold: Share = Field(0.3, description="Activation above which a pixel may be reliable.")
+    erosion: Count = Field(8, description="Side of the square that erodes the reliable mask.")
+    reliable: bool = Field(True, description="Reliable activation selection (RAS).")
+    start_epoch: Natural = Field(2, description="First epoch (from 0) with this loss [R].")
+    detach_maximum: bool = Field(False, description="No gradient through the maximum that normalises the CAM.")
+
+    @property
+    def weight(self) -> float:
+        return self.beta
+
+
+class Superpixels(Section):
+    """Felzenszwalb segmentation, merged by selective-search similarity."""
+
+    max_regions: int = Field(64, ge=1, le=65535, description="Regions per photo at most.")
+    scale: Positive = Field(50, description="Felzenszwalb: larger means larger regions.")
+    sigma: Positive = Field(0.8, description="Felzenszwalb: Gaussian smoothing in pixels.")
+    min_size: Count | None = Field(
+        None,
+        description="Felzenszwalb: smallest region in pixels; null takes a tenth of the mean size of max_regions regions.",
+    )
+
+
+class WarmStart(Section):
+    """Classification-only training from random weights with the classifier's backbone: the stand-in for ImageNet weights,
+    shared by all experiments of a seed. Used where `weights: warm_start` is."""
+
+    epochs: Count = Field(15, description="Passes over the training set.")
+    batch_size: Count = Field(16, description="Photos per step.")
+    lr: Positive = Field(0.1, description="Initial learning rate of backbone and head.")
+    momentum: Momentum = Field(0.9, description="SGD momentum.")
+    weight_decay: Weight = Field(0.0005, description="Weight decay.")
+
+
+class Classifier(Section):
+    """The CAM network and its training (paper section III)."""
+
+    backbone: Backbone = Field("resnet50", description="Network.")
+    weights: Weights = "imagenet"
+    output_stride: OutputStride = Field(16, description="Stride of the CAM features; 4 with `tiny` only.")
+    epochs: Count = Field(10, description="Passes over the training set.")
+    batch_size: Count = Field(6, description="Photos per step.")
+    resize_long: list[Annotated[int, Field(ge=16)]] = Field(
+        [320, 640], min_length=2, max_length=2, description="Range of the long side in pixels."
+    )
+    crop: int = Field(
+        512, ge=32, description="Side of the training window, a multiple of the output stride; zero padded."
+    )
+    lr: Positive = Field(
+        0.1, description="Initial learning rate of the backbone; polynomial decay of power 0.9 [R]."
+    )
+    head_lr: Positive = Field(1.0, description="Initial learning rate of the 1x1 classifier [R].")
+    momentum: Momentum = Field(
+        0.0001,
+        description="SGD momentum. The paper says 0.9; the released optimiser has in effect 1e-4 [R], and with lr 0.1 the "
+        "paper's value may diverge.",
+    )
+    weight_decay: Weight = Field(0.0001, description="Weight decay.")
+    stop_gradient_after: int = Field(
+        2, ge=0, le=3, description="Residual stages up to this one are not trained [R]; 0 trains all."
+    )
+    freeze_norm: bool = Field(True, description="Batch norms keep their running statistics [R].")
+    drs: DRS = DRS()
+    cdr: CDR = CDR()
+    asm: ASM = ASM()
+
+
+class CAMs(Section):
+    """Extraction of class activation maps."""
+
+    scales: Scales = Field(
+        [1.0, 0.5, 1.5, 2.0], description="Scales of the photo; each is used with its mirror image."
+    )
+    drs: bool = Field(
+        True,
+        description="Keep DRS in the last stage, as in training [R]; no effect on a classifier trained without it.",
+    )
+    refine: Literal["none", "superpixels"] = Field(
+        "none", description="superpixels: average the CAMs over superpixels, a control that trains nothing."
+    )
+
+
+class Seeds(Section):
+    """Evaluation of the CAMs as seeds."""
+
+    thresholds: list[Share] = Field(
+        [round(0.05 * step, 2) for step in range(1, 20)],
+        min_length=1,
+        description="Background thresholds of the sweep, ascending.",
+    )
+    threshold: Share = Field(0.2, description="The background threshold that is reported beside the best.")
+
+
+class CRF(Section):
+    """A dense CRF with a smoothness and an appearance kernel."""
+
+    iterations: Count = Field(10, description="Mean-field iterations.")
+    gaussian_sxy: Positive = Field(3, description="Position standard deviation of the smoothness kernel in pixels.")
+    gaussian_weight: Weight = Field(3, description="Weight of the smoothness kernel.")
+    bilateral_sxy: Positive = Field(50, description="Position standard deviation of the appearance kernel in pixels.")
+    bilateral_srgb: ColourDeviation = Field(5, description="Colour standard deviation of the appearance kernel, 0..255.")
+    bilateral_weight: Weight = Field(10, description="Weight of the appearance kernel.")
+
+    def options(self) -> dict:
+        """Keyword arguments of `ssc.crf`."""
+        return {
+            "iterations": self.iterations,
+            "gaussian": (self.gaussian_sxy, self.gaussian_weight),
+            "bilateral": (self.bilateral_sxy, self.bilateral_srgb, self.bilateral_weight),
+        }
+
+
+class LabelCRF(CRF):
+    """Dense CRF."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.7, description="Probability of the given label.")
+
+
+class IRNLabels(Section):
+    """Confident labels for IRN from two dense-CRF passes."""
+
+    foreground_threshold: Share = Field(
+        0.3, description="Background threshold of the pass that decides on certain foreground."
+    )
+    background_threshold: Share = Field(
+        0.1, description="Background threshold of the pass that decides on certain background."
+    )
+    crf: LabelCRF = LabelCRF()
+
+
+class IRN(Section):
+    """The class-boundary and displacement network."""
+
+    backbone: Backbone = Field("resnet50", description="Network; its features stay frozen.")
+    weights: Weights = "imagenet"
+    output_stride: OutputStride = Field(16, description="Stride of the deepest features.")
+    epochs: Count = Field(3, description="Passes over the training set.")
+    batch_size: Count = Field(16, description="Photos per step.")
+    scale: list[Positive] = Field([0.5, 1.5], min_length=2, max_length=2, description="Range of the random scale.")
+    crop: int = Field(512, ge=32, multiple_of=4, description="Side of the training window.")
+    radius: int = Field(
+        10, ge=2, description="Pairs of pixels closer than this are compared (pixels at stride 4)."
+    )
+    lr: Positive = Field(0.1, description="Initial learning rate of the edge head.")
+    displacement_lr: Positive = Field(1.0, description="Initial learning rate of the displacement head.")
+    momentum: Momentum = Field(
+        0.0001, description="SGD momentum; in effect 1e-4, as for the classifier [R]."
+    )
+    weight_decay: Weight = Field(0.0001, description="Weight decay.")
+
+
+class PseudoLabels(Section):
+    """Random walk over the class-boundary map."""
+
+    scale: Positive = Field(
+        1.0,
+        description="Factor of the photo's size at which class boundaries are found and the walk runs; above 1 for small "
+        "photos.",
+    )
+    radius: int = Field(5, ge=2, description="Steps reach pixels closer than this (pixels at stride 4).")
+    beta: Positive = Field(10, description="Exponent of the affinities.")
+    exp_times: int = Field(8, ge=0, le=12, description="The walk takes 2^this steps.")
+    threshold: Share = Field(0.25, description="Background threshold of the scores after the walk.")
+    keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
+
+
+class Cotraining(Section):
+    """Co-training (BECO, CVPR 2023): confident pixels teach their labels, on the others each network learns what the other
+    predicts."""
+
+    warm_up: Natural = Field(
+        1,
+        description="First epochs, in which images are mixed by their pseudo-labels; then by what both networks predict [R].",
+    )
+    mix_probability: Share = Field(
+        0.5,
+        description="Probability that half of the classes of another image of the batch are pasted onto an image [R].",
+    )
+    boundary_size: Count = Field(
+        1, description="The boundary of a pasted region reaches this many pixels to either side [R]."
+    )
+    boundary_weight: Weight = Field(0.2, description="Confident pixels of the boundary weigh 1 + this [R].")
+    online_confidence: Share = Field(
+        0.95,
+        description="A pixel of a mixed image is confident where both networks' probability exceeds this [R].",
+    )
+
+
+class Segmentation(Section):
+    """DeepLabV2 and its training on the pseudo-labels."""
+
+    backbone: Backbone = Field("resnet101", description="Network.")
+    weights: Weights = "imagenet"
+    output_stride: OutputStride = Field(8, description="Stride of the logits: 8 [R], 16 in the paper.")
+    rates: list[Count] = Field([6, 12, 18, 24], min_length=1, description="Dilations of the pyramid's branches.")
+    confidence_mask: bool = Field(
+        False, description="Plain training: on confident pixels only. Co-training always uses the masks."
+    )
+    training: Literal["plain", "cotraining"] = Field(
+        "plain",
+        description="plain: one network; cotraining: two, as BECO trains them and as the authors did. The prediction is "
+        "the mean of both.",
+    )
+    cotraining: Cotraining = Cotraining()
+    epochs: Count = Field(80, description="Passes over the training set (80 VOC, 40 COCO).")
+    batch_size: Count = Field(16, description="Photos per step.")
+    crop: int = Field(512, ge=32, description="Side of the training window.")
+    scales: Scales = Field([0.5, 0.75, 1.0, 1.5, 1.75, 2.0], description="Random scales.")
+    lr: Positive = Field(
+        0.01, description="Initial learning rate of the backbone; polynomial decay of power 0.9."
+    )
+    head_lr: Positive = Field(0.01, description="Initial learning rate of the pyramid.")
+    min_lr: Weight = Field(1e-5, description="Floor of the learning rates.")
+    momentum: Momentum = Field(0.9, description="SGD momentum.")
+    weight_decay: Weight = Field(0.0001, description="Weight decay.")
+    freeze_norm: bool = Field(False, description="Batch norms keep their running statistics.")
+
+
+class TestCRF(CRF):
+    """Dense CRF after the network."""
+
+    __test__: ClassVar = False  # nothing for pytest
+    enabled: bool = Field(True, description="Use the CRF.")
+    gaussian_sxy: Positive = Field(1, description="Position standard deviation of the smoothness kernel in pixels.")
+    bilateral_sxy: Positive = Field(67, description="Position standard deviation of the appearance kernel in pixels.")
+    bilateral_srgb: ColourDeviation = Field(3, description="Colour standard deviation of the appearance kernel, 0..255.")
+    bilateral_weight: Weight = Field(4, description="Weight of the appearance kernel.")
+
+
+class Prediction(Section):
+    """Inference of the segmentation network."""
+
+    split: Literal["train", "val", "test"] = Field(
+        "val", description="Images to predict; they are evaluated where they have masks."
+    )
+    scales: Scales = Field([0.5, 0.75, 1.0, 1.25, 1.5], description="Test scales.")
+    flip: bool = Field(True, description="Average with the mirror image.")
+    crf: TestCRF = TestCRF()
+
+    def steps(self) -> list[str]:
+        """Names of the test-time steps, each on top of those before it; the last one's result is the prediction.
+
+        All of them are: single scale, multi-scale, multi-scale + flip, multi-scale + flip + CRF.
+        """
+        names = ["single scale"]
+        if len(self.scales) > 1:
+            names.append("multi-scale")
+        if self.flip:
+            names.append(f"{names[-1]} + flip")
+        if self.crf.enabled:
+            names.append(f"{names[-1]} + CRF")
+        return names
+
+
+class Report(Section):
+    """Pictures of the report."""
+
+    panels: int = Field(8, ge=1, le=64, description="Sample images per split.")
+
+
+class Ready(Section):
+    """Results of others, or of another run, that stand for a stage of this one: what is named here is not made.
+
+    docs/importing.md says what a file or folder holds."""
+
+    superpixels: str | None = Field(
+        None, description="Folder of <id>.png for every training image, label = R + 256 G + 65536 B."
+    )
+    classifier: str | None = Field(
+        None, description="Weights, a safetensors file of `ssc import-weights` or of another run; CAMs are made with them."
+    )
+    cams: str | None = Field(None, description="Folder of <id>.npz for every training image.")
+    irn: str | None = Field(None, description="Weights, likewise; the random walk runs on them.")
+    pseudo_labels: str | None = Field(
+        None, description="Folder of <id>.png for every training image, labels 0..C, 255 where there is none."
+    )
+    segmentation: str | None = Field(None, description="Weights, likewise; photos are predicted with them.")
+
+
+class Sweep(Section):
+    """A sweep over one setting of the method."""
+
+    key: str = Field(..., pattern=r"^[a-z_]+(\.[a-z_]+)+$", description="Dotted name of the setting.")
+    values: list[Weight] = Field(..., min_length=1, description="Its values.")
+
+
+class Ablation(Section):
+    """What `snakemake ablation` compares."""
+
+    seeds: list[Natural] = Field([0, 1, 2], min_length=1, description="Seeds over which each experiment is run.")
+    experiments: list[str] | None = Field(
+        None,
+        description="Experiments of the table, in its order; null takes all that are declared and differ in their seeds.",
+    )
+    sweeps: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Sweep] = Field(
+        {}, description="Sweeps, as Fig. 7: by name, the key and its values."
+    )
+
+
+class Dataset(Section):
+    """Where the photos and their labels are."""
+
+    name: str = Field(..., pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Folder of the results, results/<name>/.")
+    max_pixels: int = Field(
+        80_000_000,
+        ge=1024,
+        le=178_956_970,
+        description="Pixels of a photo at most; a larger one is refused before it is decoded.",
+        json_schema_extra={"decisive": False},
+    )
+    check_space: bool = Field(
+        True,
+        description="Refuse to start where the disk has less room than the results are estimated to need.",
+        json_schema_extra={"decisive": False},
+    )
+
+
+class Demo(Dataset):
+    """Generated scenes."""
+
+    kind: Literal["demo"]
+    train: int = Field(500, ge=2, description="Training scenes.")
+    val: Count = Field(200, description="Validation scenes.")
+    size: int = Field(96, ge=32, description="Side of a scene in pixels.")
+    seed: Natural = Field(0, description="Seed of the generator.")
+
+
+_MIRROR = Field(
+    None,
+    description="Address (https:// or file://) of a folder with the archives to download, under their makers' names; null "
+    "takes their makers'.",
+    json_schema_extra={"decisive": False},
+)
+
+
+class Voc(Dataset):
+    """PASCAL VOC 2012, with SBD or without."""
+
+    kind: Literal["voc"]
+    root: str = Field(..., description="Folder that holds VOCdevkit, or `download`.")
+    sbd: str | None = Field(
+        None,
+        description="Folder of the SBD release (holds dataset/), or `download`; null trains on VOC's own training set.",
+    )
+    test_root: str | None = Field(
+        None,
+        description="Folder that holds the VOCdevkit of VOC2012test, which its server gives out after a login; null takes "
+        "the test photos from root where they are.",
+    )
+    mirror: str | None = _MIRROR
+
+
+class Coco(Dataset):
+    """COCO 2014, or other data with an instances JSON."""
+
+    kind: Literal["coco"]
+    train_images: str = Field(..., description="Folder of the training photos, or `download`.")
+    train_instances: str = Field(..., description="Instances JSON of the training photos, or `download`.")
+    val_images: str | None = Field(None, description="Folder of the validation photos, or `download`.")
+    val_instances: str | None = Field(None, description="Instances JSON of the validation photos, or `download`.")
+    mirror: str | None = _MIRROR
+
+
+class Folder(Dataset):
+    """Your own photos with a table of labels."""
+
+    kind: Literal["folder"]
+    root: str = Field(..., description="Folder that holds the labels table.")
+    images: str = Field("images", description="Folder of the photos, below root.")
+    labels: str = Field(
+        "labels.csv",
+        description="Table with the columns image, labels (names separated by ';') and optionally split (train, val, test).",
+    )
+    masks: str | None = Field(
+        None, description="Folder of ground-truth PNGs <id>.png, below root; used for evaluation only."
+    )
+    classes: str | None = Field(
+        None,
+        description="Text file with one class name per line, below root; null takes classes.txt, or the names found in "
+        "the table.",
+    )
+
+
+KINDS: dict[str, type[Dataset]] = {"demo": Demo, "voc": Voc, "coco": Coco, "folder": Folder}
+
+
+class Settings(Section):
+    """The settings of one experiment: all keys of the configuration file."""
+
+    dataset: Demo | Voc | Coco | Folder
+    experiment: str = Field(
+        "ssc",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*(-seed[0-9]+)?$",
+        description="The experiment that `snakemake` runs; one of `experiments`, optionally with a seed of its own as "
+        "<name>-seed<k>.",
+    )
+    experiments: dict[Name, dict] = Field(
+        {"ssc": {}},
+        description="Experiments by name, each with the settings in which it differs from the rest of this file.",
+    )
+    seed: Natural = Field(0, description="Seed of all trainings.")
+    ablation: Ablation = Ablation()
+    shards: int = Field(
+        16, ge=1, le=10000, description="Parts into which per-image stages are cut; one job and one archive each."
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto takes CUDA where there is one.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Precision of the networks' forward pass; auto: bf16 on CUDA, fp32 on the CPU."
+    )
+    memory: Literal["fast", "lean"] = Field(
+        "fast",
+        description="lean: the classifier's training computes the reconstruction net's activations again in the backward "
+        "pass instead of keeping them; half of the memory, a twentieth more time, results equal up to rounding.",
+    )
+    compile: bool = Field(
+        False,
+        description="Trainings run the networks through torch.compile, which takes minutes to start and needs a C++ "
+        "compiler; results equal up to rounding.",
+    )
+    threads: Count | None = Field(
+        None,
+        description="Threads of a training on the CPU, where rounding, and with it the bytes of the result, depends on "
+        "their number. null takes those that the job gets, so that results depend on --cores.",
+    )
+    workers: Natural = Field(4, description="Loader processes of a training job; results do not depend on it.")
+    log: Literal["table", "tensorboard"] = Field(
+        "table",
+        description="Where trainings write their losses, step by step: <stage>_losses.tsv, or event files of TensorBoard "
+        "as well (needs the extra `tensorboard`).",
+    )
+    superpixels: Superpixels = Superpixels()
+    warm_start: WarmStart = WarmStart()
+    classifier: Classifier = Classifier()
+    cams: CAMs = CAMs()
+    seeds: Seeds = Seeds()
+    irn_labels: IRNLabels = IRNLabels()
+    irn: IRN = IRN()
+    pseudo_labels: PseudoLabels = PseudoLabels()
+    segmentation: Segmentation = Segmentation()
+    prediction: Prediction = Prediction()
+    ready: Ready = Ready()
+    report: Report = Report()
+
+
+def warm_start_settings(settings: Settings, *, backbone: str, output_stride: int) -> Classifier:
+    """Classifier settings of the warm start: classification only, from random weights, batch norms trained.
+
+    They depend on nothing but the arguments, the section `warm_start`, and the classifier's window, so that a change of
+    the method's settings does not train the shared start again.
+    """
+    own = settings.warm_start
+    return Classifier(
+        **own.model_dump(),
+        head_lr=own.lr,
+        backbone=backbone,
+        output_stride=output_stride,
+        resize_long=settings.classifier.resize_long,
+        crop=settings.classifier.crop,
+        stop_gradient_after=0,
+        freeze_norm=False,
+        drs=DRS(enabled=False),
+        **{key: {"enabled": False} for key in loss_terms()},
+    )
+
+
+def loss_terms() -> list[str]:
+    """Keys of the section `classifier` that are terms of its loss."""
+    fields = Classifier.model_fields.items()
+    return [key for key, field in fields if isinstance(field.annotation, type) and issubclass(field.annotation, LossTerm)]

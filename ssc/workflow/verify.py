@@ -1,0 +1,193 @@
+"""Whether the files of a run are those of its manifest, and whether two runs came to the same results."""
+
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json
+from ssc.workflow.provenance import file_digest
+
+# Stages of a manifest whose files all experiments of a data set share; the others' lie in an experiment's folder.
+_SHARED = {"data", "superpixels", "initial_weights"}
+_NOT_VERSIONS = {"experiment", "seed", "config", "config_digest", "files"}
+_NAMED = 3  # tensors or members that a sentence names
+
+
+class Comparison(NamedTuple):
+    """How two runs differ.
+
+    Attributes:
+        config: by dotted key of the configuration, the two values; None for an absent one.
+        versions: likewise code, packages, machine and device.
+        stages: by stage, in the order of the road, a phrase per result that differs; empty where all are the same.
+    """
+
+    config: dict[str, tuple[object, object]]
+    versions: dict[str, tuple[object, object]]
+    stages: dict[str, list[str]]
+
+
+class _Run(NamedTuple):
+    root: Path  # results/<data set>, to which the paths of the manifest are relative
+    manifest: dict
+
+
+class _File(NamedTuple):
+    path: Path
+    digest: str
+
+
+def check_run(run: str | Path) -> dict[str, str]:
+    """Compare the files of a run with its manifest.
+
+    Args:
+        run: folder of the run, or its manifest.json.
+
+    Returns:
+        By path, as the manifest has it, `same`, `changed` or `missing`.
+
+    Raises:
+        InputError: there is no manifest, or one without files.
+    """
+    root, manifest = _read(run)
+    states = {}
+    for path, digest in (item for files in manifest["files"].values() for item in files.items()):
+        file = _locate(root, path)
+        states[path] = "missing" if not file.is_file() else "same" if file_digest(file) == digest else "changed"
+    return states
+
+
+def compare_runs(first: str | Path, second: str | Path) -> Comparison:
+    """Compare two runs by their manifests, and by what is in the files that differ.
+
+    Results are the same where the files are. Archives are, too, where they hold the same members, into however many
+    shards they are cut; then the counts by shard are left out, which add up to the figures of their stage.
+
+    Args:
+        first: folder of a run, or its manifest.json.
+        second: likewise.
+
+    Raises:
+        InputError: there is no manifest, or one without files.
+    """
+    runs = _read(first), _read(second)
+    manifests = [run.manifest for run in runs]
+    versions = [{key: value for key, value in own.items() if key not in _NOT_VERSIONS} for own in manifests]
+    stages = dict.fromkeys([*manifests[0]["files"], *manifests[1]["files"]])
+    return Comparison(
+        config=_differences(*(manifest["config"] for manifest in manifests)),
+        versions=_differences(*versions),
+        stages={stage: _stage_differences(stage, *runs) for stage in stages},
+    )
+
+
+def _read(run: str | Path) -> _Run:
+    path = Path(run) / "manifest.json" if Path(run).is_dir() else Path(run)
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not manifest.get("files") or "config" not in manifest:
+        raise InputError(f"{path} is no manifest that names the run's files; name another, or run snakemake again.")
+    return _Run(_locate(Path.cwd(), path).parents[1], manifest)
+
+
+def _locate(root: Path, path: str | Path) -> Path:
+    # By the names alone: a link, such as of results/ to another disk, has another folder above it.
+    return Path(os.path.normpath(root / path))
+
+
+def _differences(first: Mapping, second: Mapping) -> dict[str, tuple[object, object]]:
+    ours, theirs = _flat(first), _flat(second)
+    keys = dict.fromkeys([*ours, *theirs])
+    return {key: (ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)}
+
+
+def _flat(settings: Mapping, prefix: str = "") -> dict[str, object]:
+    flat = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _stage_differences(stage: str, first: _Run, second: _Run) -> list[str]:
+    ours, theirs = _results(stage, first), _results(stage, second)
+    found = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        if name in ours and name in theirs:
+            found.append(_difference(name, ours[name], theirs[name]))
+        else:
+            found.append(f"{name} is in the {'first' if name in ours else 'second'} run only")
+    return [phrase for phrase in found if phrase]
+
+
+def _results(stage: str, run: _Run) -> dict[str, dict[str, _File]]:
+    """By name of a result, its files by their names; those of all shards are one result, with `*` for the shard.
+
+    Names do not hold the experiment, in whose folder the files may lie.
+    """
+    results = {}
+    for path, digest in run.manifest["files"].get(stage, {}).items():
+        of_experiment = stage not in _SHARED and not path.startswith(("/", ".."))
+        name = path.partition("/")[2] if of_experiment else path
+        result = re.sub(r"[0-9]+-of-[0-9]+(\.[a-z]+)$", r"*\1", name)
+        results.setdefault(result, {})[name] = _File(_locate(run.root, path), digest)
+    return results
+
+
+def _difference(result: str, ours: dict[str, _File], theirs: dict[str, _File]) -> str | None:
+    """A phrase that says how a result differs between two runs, given its files by name; None where it is the same."""
+    first, second = ({name: file.digest for name, file in files.items()} for files in (ours, theirs))
+    if first == second:
+        return None
+    files = [*ours.values(), *theirs.values()]
+    there = all(file.path.is_file() and file_digest(file.path) == file.digest for file in files)
+    kind = Path(result).suffix
+    if kind in (".zip", ".safetensors") and not there:
+        return f"{result} differs; what is in it cannot be compared, since files are missing or changed by now"
+    if kind == ".zip":
+        return _member_difference(result, *(_members(files.values()) for files in (ours, theirs)))
+    if kind == ".safetensors":
+        return _tensor_difference(result, *(file.path for file in files))
+    return f"{result} differs" if set(first) == set(second) else None
+
+
+def _members(archives: Iterable[_File]) -> dict[str, tuple[int, int]]:
+    """Checksum and size of each member of some archives, by name."""
+    members = {}
+    for file in archives:
+        with zipfile.ZipFile(file.path) as archive:
+            members |= {member.filename: (member.CRC, member.file_size) for member in archive.infolist()}
+    return members
+
+
+def _member_difference(result: str, ours: dict, theirs: dict) -> str | None:
+    names = sorted(ours.keys() | theirs.keys())
+    different = [name for name in names if ours.get(name) != theirs.get(name)]
+    return f"{result}: {len(different)} of {len(names)} members differ ({_some(different)})" if different else None
+
+
+def _tensor_difference(result: str, ours: Path, theirs: Path) -> str:
+    with safe_open(ours, framework="pt") as first, safe_open(theirs, framework="pt") as second:
+        names, others = list(first.keys()), set(second.keys())
+        if alone := sorted(others ^ set(names)):
+            return f"{result}: tensors are in one run only ({_some(alone)})"
+        largest = {}
+        for name in names:
+            own, other = first.get_tensor(name), second.get_tensor(name)
+            if own.shape != other.shape or own.dtype != other.dtype:
+                return f"{result}: {name} has another shape or type"
+            if not torch.equal(own, other):
+                largest[name] = (own.double() - other.double()).abs().max().item()
+    if not largest:
+        return f"{result}: the tensors are the same, but not what its header says of them"
+    most = max(largest.values())
+    return f"{result}: {len(largest)} of {len(names)} tensors differ, by {most:.3g} at most ({_some(list(largest))})"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
