@@ -18,7 +18,7 @@ from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.transforms import read_image
 from ssc.runtime.errors import InputError
 from ssc.workflow.disk import check_room
-from tests.bad_inputs import CASES, SNAKEMAKES, TINY, data, film, write_photos
+from tests.faults.bad_inputs import CASES, SNAKEMAKES, TINY, data, film, write_photos
 from tests.unit.test_config import merged
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")

@@ -27,7 +27,7 @@ from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN
 from ssc.models.reconstruction import ReconstructionNet
 from ssc.superpixels import superpixels
-from tests.bad_inputs import TINY
+from tests.faults.bad_inputs import TINY
 from tests.unit.test_config import config
 
 Usage = namedtuple("Usage", "total used free")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from tests.bad_inputs import CASES, NAME, TINY, data, save, write_photos
+from tests.faults.bad_inputs import CASES, NAME, TINY, data, save, write_photos
 
 ROOT = Path(__file__).parents[2]
 ODD = ["a b", "-rf", "'quoted' \"twice\"", "\u00fcber", "u\u0308ber", "犬", "$(touch x)", "`touch x`", "a;touch x",

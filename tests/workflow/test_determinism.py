@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.harness import differences, results
+from tests.faults.harness import differences, results
 from ssc.workflow.verify import compare_runs
 
 

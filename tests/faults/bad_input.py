@@ -1,10 +1,10 @@
-"""Bad inputs: every case of tests/bad_inputs.py, laid on a folder with a finished run."""
+"""Bad inputs: every case of tests/faults/bad_inputs.py, laid on a folder with a finished run."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from chaos.harness import Campaign, Outcome, Place, differences, results, traceback_in
-from tests.bad_inputs import CASES, Case
+from tests.faults.harness import Campaign, Outcome, Place, differences, results, traceback_in
+from tests.faults.bad_inputs import CASES, Case
 
 QUICK = 15  # every so many-th case in a quick campaign
 

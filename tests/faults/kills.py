@@ -16,7 +16,7 @@ from random import Random
 
 import yaml
 
-from chaos.harness import (
+from tests.faults.harness import (
     TINY,
     Campaign,
     Outcome,
@@ -55,7 +55,7 @@ def kills(campaign: Campaign) -> Outcome:
             left = {rule for rule in left if not outputs[rule] <= finished}
             if left:
                 left -= {_kill(campaign, place, outcome, left, target, sign, random.random(), finished)}
-        repeat = f"python -m chaos kills --seed {campaign.seed}, pass {number}"
+        repeat = f"python -m tests.faults kills --seed {campaign.seed}, pass {number}"
         status, text = place.run()
         if status:
             outcome.lost.append(f"{repeat}: the run could not be completed: {text[-1500:]}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from chaos.harness import Campaign, Outcome, Place, differences, end, not_whole, results, traceback_in, wait_until
+from tests.faults.harness import Campaign, Outcome, Place, differences, end, not_whole, results, traceback_in, wait_until
 
 Damage = Callable[[Path], None]
 
@@ -67,7 +67,7 @@ QUICK = ("superpixels/2-of-2.zip", "ssc/*classifier.safetensors.checkpoint", "ss
 def corruptions(campaign: Campaign) -> Outcome:
     """Damage each artefact in one of three ways, in turn; a few in a quick campaign."""
     outcome = Outcome("corruptions")
-    repeat = f"python -m chaos corruptions --seed {campaign.seed}"
+    repeat = f"python -m tests.faults corruptions --seed {campaign.seed}"
     random = campaign.random("corruptions")
     place = campaign.place("corrupted")
     # Each begins with the flipped bit, the hardest to find, and has its own turns.

@@ -3,8 +3,8 @@
 import subprocess
 import time
 
-from chaos.harness import Campaign, Outcome, differences, end, results, traceback_in
-from tests.slurm_node import queue, slurm_node, why_not
+from tests.faults.harness import Campaign, Outcome, differences, end, results, traceback_in
+from tests.faults.slurm_node import queue, slurm_node, why_not
 
 # Without accounting the queue itself tells how a job ended.
 HERE = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5")

@@ -1,6 +1,6 @@
 """The fault campaign, or the classes named; a table of what was tried, survived, lost and stale.
 
-    python -m chaos [CLASS ...] [--quick] [--seed N] [--folder FOLDER] [--write-docs]
+    python -m tests.faults [CLASS ...] [--quick] [--seed N] [--folder FOLDER] [--write-docs]
 
 Ends with status 1 if anything was lost or stale, and says how to repeat each failure.
 """
@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from chaos.bad_input import bad_input
-from chaos.corruptions import corruptions
-from chaos.harness import ROOT, Campaign, Outcome, table
-from chaos.kills import kills
-from chaos.matrix import reruns
-from chaos.rooms import rooms
-from chaos.slurm import slurm
+from tests.faults.bad_input import bad_input
+from tests.faults.corruptions import corruptions
+from tests.faults.harness import ROOT, Campaign, Outcome, table
+from tests.faults.kills import kills
+from tests.faults.matrix import reruns
+from tests.faults.rooms import rooms
+from tests.faults.slurm import slurm
 from ssc.runtime.files import write_text
 
 DOCS = ROOT / "docs" / "faults.md"
@@ -42,7 +42,7 @@ def write_docs(text: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m chaos", description="The fault campaign on tiny data.")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="The fault campaign on tiny data.")
     parser.add_argument("classes", nargs="*", metavar="CLASS", help=f"one of {', '.join(CLASSES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a selection, for continuous integration")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
@@ -64,7 +64,7 @@ def main() -> None:
         try:
             outcome = CLASSES[name](campaign)
         except (RuntimeError, subprocess.TimeoutExpired) as error:  # a call that must not fail has failed
-            outcome = Outcome(name, tried=1, lost=[f"{error} (python -m chaos {name} --seed {options.seed})"])
+            outcome = Outcome(name, tried=1, lost=[f"{error} (python -m tests.faults {name} --seed {options.seed})"])
         outcome.seconds = time.monotonic() - start
         outcomes.append(outcome)
     print(f"\n{table(outcomes)}")

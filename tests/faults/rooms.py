@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.harness import (
+from tests.faults.harness import (
     Campaign,
     Outcome,
     Place,
@@ -79,7 +79,7 @@ def _stages(campaign: Campaign, place: Place, outcome: Outcome) -> None:
     else:
         place.succeed()
         left = differences(results(place.folder), campaign.expected)
-    outcome.stale += [f"{phrase} at the end (python -m chaos rooms)" for phrase in left]
+    outcome.stale += [f"{phrase} at the end (python -m tests.faults rooms)" for phrase in left]
 
 
 def _must_tell(place: Place, outcome: Outcome, what: str, rule: str, word: str) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from ssc.data.demo import generate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 PATIENCE = 900.0  # seconds after which a call counts as hanging
 

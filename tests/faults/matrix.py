@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from chaos.harness import Campaign, Job, Outcome, Place, differences, jobs, results, traceback_in
+from tests.faults.harness import Campaign, Job, Outcome, Place, differences, jobs, results, traceback_in
 from ssc.data.demo.creatures import CLASS_NAMES
 from ssc.data.demo import scene
 
