@@ -1,8 +1,7 @@
 """Experiments: the sweeps that make some, and which of them share an artefact."""
 
 from collections.abc import Callable, Iterable, Mapping
-
-import numpy as np
+from decimal import Decimal
 
 # By stage: the sections of the configuration that its own work depends on, and the stages whose artefacts it reads.
 _STAGES = {
@@ -38,7 +37,7 @@ def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
 
 def sweep_name(sweep: str, value: float) -> str:
     """Name of the experiment that a sweep makes for a value; no exponent, whose sign a name cannot hold."""
-    return f"{sweep}_{np.format_float_positional(value, trim='-')}"
+    return f"{sweep}_{Decimal(repr(float(value))).normalize():f}"
 
 
 def decisive_settings(settings: Mapping, stage: str) -> dict:
