@@ -1,9 +1,8 @@
 """Experiments: the sweeps that make some, what a run of one makes, and which of them share a result."""
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
-
-import numpy as np
 
 from ssc.workflow.settings import Settings
 from ssc.workflow.stage_table import STAGES, TRAININGS
@@ -30,7 +29,7 @@ def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
 
 def sweep_name(sweep: str, value: float) -> str:
     """Name of the experiment that a sweep makes for a value; no exponent, whose sign a name cannot hold."""
-    return f"{sweep}_{np.format_float_positional(value, trim='-')}"
+    return f"{sweep}_{Decimal(repr(float(value))).normalize():f}"
 
 
 def ready(settings: Settings, stage: str) -> str | None:
