@@ -1,4 +1,4 @@
-"""The size of the trainings, asked of the networks on torch's meta device, where shapes are known and nothing is computed."""
+"""The size of the trainings, asked of the networks on torch's meta device, where nothing is computed."""
 
 from collections.abc import Callable
 from functools import partial
