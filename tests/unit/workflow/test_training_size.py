@@ -98,7 +98,7 @@ def test_settings_that_make_a_step_larger():
     weights, saved = measure_trainings(settings(memory="lean"), CLASSES)
     fast = settings(irn={"radius": 2}, segmentation={"training": "cotraining"})
     more_weights, more = measure_trainings(fast, CLASSES)
-    assert saved["classifier"] < 0.6 * more["classifier"] and more["irn"] < 0.8 * saved["irn"]
+    assert saved["classifier"] < 0.6 * more["classifier"] and more["irn"] < saved["irn"]
     assert more["segmentation"] == 2 * saved["segmentation"]
     assert more_weights == {**weights, "segmentation": 2 * weights["segmentation"]}
     plain = settings(classifier={"cdr": {"enabled": False}}, **{name: {"batch_size": 2 * BATCH} for name in STAGES[1:]})
