@@ -76,8 +76,8 @@ class UpsampleBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.up(x)
         # As groups of one channel: unlike torch's instance norm this keeps the memory layout. Autocast would make a
-        # copy in full precision, though the kernel reads half precision.
-        with torch.autocast(x.device.type, enabled=False):
+        # copy in full precision, though the kernel reads half precision. The meta device knows no autocast.
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
             x = F.group_norm(x, x.shape[1])
         return self.conv(torch.relu(x))
 
@@ -114,7 +114,7 @@ class ReconstructionNet(nn.Module):
 
 
 def decoder_input(third: torch.Tensor, features: torch.Tensor, *, source: str, rectify: bool) -> torch.Tensor:
-    """What the reconstruction net reads of a classifier's two outputs (see `CAMClassifier.stages`).
+    """What the reconstruction net reads of a classifier's two outputs (see `CAMClassifier.forward_features`).
 
     Args:
         third: features that enter the last stage (B, D, h', w').

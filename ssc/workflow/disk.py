@@ -1,7 +1,6 @@
-"""What a run needs, on the disk and in memory, before it begins: plain formulas, meant to be right within a half.
+"""What a run needs, on the disk and in memory, before it begins: meant to be right within a half.
 
-The constants were measured on VOC photos and on the demo; the tests compare them with archives, networks and training
-steps.
+Bytes of a photo's results were measured on VOC and on the demo; the networks are asked (`ssc.workflow.training_size`).
 """
 
 import os
@@ -15,7 +14,7 @@ from ssc.constants import STRIDE
 from ssc.data.index import Index
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import log
-from ssc.workflow.experiments import step_names
+from ssc.workflow.settings import Settings
 
 _SAMPLE = 64  # photos whose headers tell the size of all
 _UNKNOWN = 500 * 375  # pixels of a photo that cannot be read: VOC's
@@ -29,123 +28,91 @@ _CELL = 1.7
 _REPORT = 10e6  # pictures, tables, logs
 _SLACK = 1.25  # archives are written under another name before the old ones go
 
-# Numbers of a network with its head, rounded up, and of the reconstruction net.
-_PARAMETERS = {
-    "tiny": 0.5e6, "resnet18": 11.8e6, "resnet34": 21.9e6, "resnet50": 25.2e6, "resnet101": 44.2e6, "vgg16": 37.9e6,
-}  # fmt: skip
-_RECONSTRUCTION = 72  # times the square of its width
-
-# Bytes that a training step in fp32 saves for its backward pass, by pixel of the window: DeepLabV2 by output stride;
-# the classifier with ResNet-50 by `memory`, as `ssc memory` tells; IRN, with any backbone, since that is frozen.
-_SEGMENTATION = {
-    "tiny": {4: 330, 8: 190, 16: 165}, "resnet18": {8: 890, 16: 570, 32: 520}, "resnet34": {8: 1410, 16: 790, 32: 720},
-    "resnet50": {8: 3870, 16: 2020, 32: 1790}, "resnet101": {8: 7140, 16: 2840, 32: 2610}, "vgg16": {8: 3300, 16: 1930},
-}  # fmt: skip
-_CLASSIFIER = {"fast": 2_250, "lean": 1_070}
-_IRN = 900
-
 _PROCESS = 0.8e9  # Python with PyTorch and compiled kernels
 _SUPERPIXELS = 155  # bytes of memory by pixel of a photo
 _SCORES = 40  # the same, by class: scores, their softmax, and the dense CRF
 
+# What each stage writes, below results/<data set>; without an owner where experiments share it.
+OUTPUTS = {
+    "masks": "masks/{split}/{shard}.zip",
+    "superpixels": "superpixels/{shard}.zip",
+    "warm_start": "warm_start/{backbone}-stride{stride}-seed{seed}.safetensors",
+    "cams": "{owner}/cams/{shard}.zip",
+    "irn_labels": "{owner}/irn_labels/{shard}.zip",
+    "pseudo_labels": "{owner}/pseudo_labels/{shard}.zip",
+    "predictions": "{owner}/predictions/{split}/{shard}.zip",
+    "classifier": "{owner}/classifier.safetensors",
+    "irn": "{owner}/irn.safetensors",
+    "segmentation": "{owner}/segmentation.safetensors",
+}
 
-def needed_space(index: Index, settings: dict, pixels: float) -> dict[str, float]:
-    """Bytes that a run writes below results/<data set>/, by what they are.
+
+def missing_results(settings: Settings, folder: Path, *, owners: Mapping[str, str]) -> dict[str, float]:
+    """Share of each stage's files, 0..1, that is still to be written below `folder`.
+
+    Ready weights are used where they are; of other ready files archives are made.
+    """
+    own = settings.classifier
+    names = {"split": settings.prediction.split, "backbone": own.backbone, "stride": own.output_stride}
+    shards = [f"{number}-of-{settings.shards}" for number in range(1, settings.shards + 1)]
+    missing = {}
+    for stage, pattern in OUTPUTS.items():
+        names |= {"owner": owners.get(stage, settings.experiment), "seed": settings.seed}
+        paths = {folder / pattern.format(shard=shard, **names) for shard in shards}
+        missing[stage] = sum(not path.exists() for path in paths) / len(paths)
+    for stage in ("classifier", "irn", "segmentation"):
+        missing[stage] *= getattr(settings.ready, stage) is None
+    missing["warm_start"] *= "warm_start" in (own.weights, settings.irn.weights, settings.segmentation.weights)
+    return missing
+
+
+def needed_space(index: Index, settings: Settings, pixels: float, weights: Mapping[str, float]) -> dict[str, float]:
+    """Bytes of each stage's results.
 
     Args:
         index: the images.
-        settings: a completed configuration, of one experiment.
+        settings: of the experiment.
         pixels: mean height times width of the photos.
+        weights: bytes of the trainings' weight files.
     """
-    train, predicted = index.split("train"), index.split(settings["prediction"]["split"])
-    masked = sum(bool(row.mask) for row in {*train, *predicted})
-    present = sum(len(row.labels) for row in train)
+    train, predicted = index.split("train"), index.split(settings.prediction.split)
     label_map = _MEMBER + _LABEL * pixels
-    networks = 1 + (settings["segmentation"]["training"] == "cotraining")
-    classifier = settings["classifier"]
-    weights = {
-        "classifier": 4 * (_PARAMETERS[classifier["backbone"]] + _RECONSTRUCTION * classifier["cdr"]["width"] ** 2),
-        "irn": 4 * _PARAMETERS[settings["irn"]["backbone"]],
-        "segmentation": networks * 4 * _PARAMETERS[settings["segmentation"]["backbone"]],
-    }
+    present = sum(len(row.labels) for row in train)
     return {
-        "masks": masked * label_map,
+        "masks": sum(bool(row.mask) for row in {*train, *predicted}) * label_map,
         "superpixels": len(train) * label_map,
-        "CAMs": len(train) * _MEMBER + present * pixels / STRIDE**2 * _CELL,
-        "IRN labels": len(train) * label_map,
-        "pseudo-labels": 2 * len(train) * label_map,  # and confidence masks
-        "predictions": len(step_names(settings["prediction"])) * len(predicted) * label_map,
-        "weights": sum(weights.values()) + 4 * _PARAMETERS[classifier["backbone"]],  # and the warm start
-        "checkpoint": 3 * max(weights.values()),  # with Adam's two moments; it goes when the training has ended
-        "report": _REPORT,
+        "cams": len(train) * _MEMBER + present * pixels / STRIDE**2 * _CELL,
+        "irn_labels": len(train) * label_map,
+        "pseudo_labels": 2 * len(train) * label_map,  # and confidence masks
+        "predictions": len(settings.prediction.steps()) * len(predicted) * label_map,
+        "warm_start": weights["classifier"],
+        **weights,
     }
 
 
-def needed_memory(settings: dict, *, num_classes: int, pixels: float) -> dict[str, float]:
+def needed_memory(settings: Settings, num_classes: int, pixels: float, saved: Mapping[str, float]) -> dict[str, float]:
     """Bytes of memory of the largest jobs, by rule; trainings where they run on the CPU.
 
     Args:
-        settings: a completed configuration, of one experiment.
+        settings: of the experiment.
         num_classes: number C of foreground classes.
         pixels: height times width of the largest photo.
+        saved: bytes that a step in fp32 saves for its backward pass, by training.
     """
-    prediction = settings["prediction"]
-    enlarged = pixels * max(1.0, *prediction["scales"]) ** 2
-    photos = 4 if prediction["crf"]["enabled"] else 1  # at the same time; see rule predictions
+    prediction = settings.prediction
+    enlarged = pixels * max(1.0, *prediction.scales) ** 2
+    photos = 4 if prediction.crf.enabled else 1  # at the same time; see rule predictions
     needed = {
         "superpixels": _PROCESS + _SUPERPIXELS * pixels,
         "predictions": _PROCESS + _SCORES * (num_classes + 1) * max(enlarged, photos * pixels),
     }
-    if settings["device"] == "cpu" or (settings["device"] == "auto" and not shutil.which("nvidia-smi")):
-        halved = 0.6 if settings["precision"] == "bf16" else 1.0
-        classifier, irn, segmentation = (settings[name] for name in ("classifier", "irn", "segmentation"))
-        deep = _SEGMENTATION[classifier["backbone"]]
-        share = deep[16] / _SEGMENTATION["resnet50"][16]
-        networks = 1 + (segmentation["training"] == "cotraining")
-        steps = {
-            "train_classifier": (classifier, share * _CLASSIFIER[settings["memory"]]),
-            "train_irn": (irn, _IRN),
-            "train_segmentation": (
-                segmentation,
-                networks * _SEGMENTATION[segmentation["backbone"]][segmentation["output_stride"]],
-            ),
-        }
-        for rule, (section, saved) in steps.items():
-            needed[rule] = _PROCESS + halved * saved * section["crop"] ** 2 * section["batch_size"]
+    if settings.device == "cpu" or (settings.device == "auto" and not shutil.which("nvidia-smi")):
+        halved = 0.6 if settings.precision == "bf16" else 1.0
+        needed |= {f"train_{stage}": _PROCESS + halved * size for stage, size in saved.items()}
     return needed
 
 
-def missing_space(
-    needed: Mapping[str, float], settings: dict, folder: Path, *, makers: Mapping[str, str]
-) -> dict[str, float]:
-    """What of `needed_space` is still to be written: that of results which are not below `folder` yet."""
-
-    def made(stage: str) -> Path:
-        return folder / makers.get(stage, settings["experiment"])
-
-    def share(archives: Path) -> float:
-        shards = settings["shards"]
-        there = sum((archives / f"{number}-of-{shards}.zip").exists() for number in range(1, shards + 1))
-        return 1 - there / shards
-
-    split = settings["prediction"]["split"]
-    trainings = ("classifier", "irn", "segmentation")
-    untrained = [stage for stage in trainings if not (made(stage) / f"{stage}.safetensors").exists()]
-    shares = {
-        "masks": share(folder / "masks" / split),
-        "superpixels": share(folder / "superpixels"),
-        "CAMs": share(made("cams") / "cams"),
-        "IRN labels": share(made("irn_labels") / "irn_labels"),
-        "pseudo-labels": share(made("pseudo_labels") / "pseudo_labels"),
-        "predictions": share(made("predictions") / "predictions" / split),
-        "weights": len(untrained) / len(trainings),
-        "checkpoint": float(bool(untrained)),
-        "report": 1.0,
-    }
-    return {what: needed[what] * shares[what] for what in needed}
-
-
-def check_room(index: Index, settings: dict, folder: str | Path, *, makers: Mapping[str, str] | None = None) -> str:
+def check_room(index: Index, settings: Settings, folder: str | Path, *, owners: Mapping[str, str] | None = None) -> str:
     """Compare what a run still needs with what there is. Headers of some photos are read, and names below `folder`.
 
     Results that are there are taken for finished. Too little memory is a warning in the log, since it may be another
@@ -153,35 +120,38 @@ def check_room(index: Index, settings: dict, folder: str | Path, *, makers: Mapp
 
     Args:
         index: the images.
-        settings: a completed configuration, of the experiment that runs. With `dataset.check_space: false` too little
-            room is told in the log alone.
+        settings: of the experiment that runs; `dataset.check_space: false` turns the error into a line in the log.
         folder: results/<data set>; it need not exist.
-        makers: by stage, the experiment in whose folder its results lie; by default that of the settings.
+        owners: by stage, the experiment in whose folder its results lie; by default that of the settings.
 
     Returns:
-        The estimate in a sentence, which the log has too.
+        The estimate in one line, which the log has too.
 
     Raises:
-        InputError: the disk has less room than what is still to be written.
+        InputError: the disk has less room than what is still to be written, or no network can be built of the settings.
     """
+    from ssc.workflow.training_size import measure_trainings  # with torch, which the reading of the workflow can spare
+
     sizes = _pixel_counts(index)
-    spaces = missing_space(
-        needed_space(index, settings, sum(sizes) / len(sizes)), settings, Path(folder), makers=makers or {}
-    )
+    missing = missing_results(settings, Path(folder), owners=owners or {})
+    weights, saved = measure_trainings(settings, index.num_classes)
+    whole = needed_space(index, settings, sum(sizes) / len(sizes), weights)
+    spaces = {stage: size * missing[stage] for stage, size in whole.items()}
+    spaces["checkpoint"] = 3 * max(map(spaces.get, weights))  # with Adam's moments; it goes when the training has ended
+    spaces["report"] = _REPORT
     needed = _SLACK * sum(spaces.values())
     disk = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if place.exists())
     free = shutil.disk_usage(disk).free
-    largest = sorted(spaces, key=spaces.get, reverse=True)[:2]
-    told = (
-        f"Results still need about {_told(needed)}, most of it {' and '.join(largest)}; {disk} has {_told(free)} free."
-    )
+    largest = " and ".join(sorted(spaces, key=spaces.get, reverse=True)[:2])
+    told = f"Results still need about {_told(needed)}, most of it {largest}; {disk} has {_told(free)} free."
     log.info(told)
     if needed > free:
-        mend = "free some, link results/ to another disk, or set dataset.check_space: false if the estimate is wrong."
-        if settings["dataset"]["check_space"]:
-            raise InputError(f"{told.removesuffix('.')}; {mend}")
-        log.warning("Warning: that is too little; %s", mend.partition(", or")[0])
-    memory = needed_memory(settings, num_classes=index.num_classes, pixels=max(sizes))
+        hint = "free some, link results/ to another disk"
+        if settings.dataset.check_space:
+            raise InputError(f"{told[:-1]}; {hint}, or set dataset.check_space: false if the estimate is wrong.")
+        log.warning("Warning: that is too little; %s.", hint)
+    saved = {stage: size for stage, size in saved.items() if missing[stage]}
+    memory = needed_memory(settings, index.num_classes, max(sizes), saved)
     rule = max(memory, key=memory.get)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory[rule] > there:
