@@ -10,9 +10,9 @@ import torch
 from ssc.archive import Archive
 from ssc.cams import read_cams
 from ssc.cli import main
+from ssc.interop.released_cams import convert_cams, read_released_cams
 from ssc.runtime.errors import InputError
 from ssc.stages.ready_files import import_cams
-from ssc.interop.released_cams import convert_cams, read_released_cams
 
 
 def content(keys=(0, 14), size=(8, 12)):

@@ -9,13 +9,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from ssc.interop import importing
 from ssc.cli import main
 from ssc.data.voc import VOC_CLASSES
-from ssc.runtime.errors import InputError
-from ssc.interop.released_weights import import_classifier, import_irn, import_segmentation, read_checkpoint, take_tensors
+from ssc.interop import released_weights
+from ssc.interop.released_weights import (
+    import_classifier,
+    import_irn,
+    import_segmentation,
+    read_checkpoint,
+    take_tensors,
+)
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet
 from ssc.models.weights import load_part, read_header
+from ssc.runtime.errors import InputError
 
 DECODER = {"num_classes": 20, "width": 256, "upsamplings": 4}
 
@@ -203,14 +209,14 @@ def test_refused_tensors_are_named_and_change_nothing():
     ):
         changed = {key: value for key, value in {**state, **change}.items() if value is not None}
         with pytest.raises(InputError, match=f"cam.pth.*{sentence}"):
-            take_tensors(target, changed, importing._CLASSIFIER, "cam.pth")
+            take_tensors(target, changed, released_weights._CLASSIFIER, "cam.pth")
     assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
 
 def test_counters_of_batches_may_be_absent():
     model, target = filled(CAMClassifier(20, "tiny")), CAMClassifier(20, "tiny")
     state = {key: value for key, value in published_classifier(model).items() if "num_batches" not in key}
-    take_tensors(target, state, importing._CLASSIFIER, "cam.pth")
+    take_tensors(target, state, released_weights._CLASSIFIER, "cam.pth")
     own = model.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in target.state_dict().items())
 
@@ -283,7 +289,13 @@ def test_irn_refusals():
         ({"fc_dp7.0.weight": torch.zeros(256, 512, 1, 1)}, "fc_dp7.0.weight has shape"),
     ):
         with pytest.raises(InputError, match=sentence):
-            take_tensors(IRN("tiny"), {**state, **change}, importing._IRN, "irn.pth", derived=importing._IRN_DERIVED)
+            take_tensors(
+                IRN("tiny"),
+                {**state, **change},
+                released_weights._IRN,
+                "irn.pth",
+                derived=released_weights._IRN_DERIVED,
+            )
 
 
 # Segmentation
@@ -312,7 +324,7 @@ def test_an_imported_segmentation_network_computes_what_ours_does(tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """Imports build the demo's backbone, whose tensors have the same names."""
-    monkeypatch.setattr(importing, "DeepLabV2", lambda **options: DeepLabV2(**{**options, "backbone": "tiny"}))
+    monkeypatch.setattr(released_weights, "DeepLabV2", lambda **options: DeepLabV2(**{**options, "backbone": "tiny"}))
 
 
 def test_two_networks_of_other_classes(small, tmp_path):

@@ -13,17 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_training import Killed, make_data, stop_at, train, training
-from torch import nn
 
 import ssc.runtime.distributed
 import ssc.training.launch
 from ssc.data.index import Index, Row, read_index, write_index
-from ssc.training.loader import TrainingLoader
-from ssc.runtime.distributed import global_sum, processes, rank, sum_gradients, synchronise_norms
 from ssc.runtime.errors import InputError, Interrupted
-from ssc.models.backbones import backbone, freeze_batch_norm
 from ssc.training.irn import train_irn
 from ssc.training.launch import launch
+from ssc.training.loader import TrainingLoader
 
 CHANGES = {
     # Small rates: the absolute differences of the perceptual loss make rounding errors grow with the steps.
@@ -37,7 +34,7 @@ CHANGES = {
 @pytest.fixture(autouse=True)
 def processes_of_the_test(monkeypatch):
     """They find the modules of this folder; the launcher's signal handlers go when it is done."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     kinds = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     handlers = {kind: signal.getsignal(kind) for kind in kinds}
     yield
@@ -235,38 +232,6 @@ def test_threads_and_loader_workers_are_divided(data, tmp_path, monkeypatch):
         (2, 2, "gloo"),
         (2, 0, "gloo"),
     ]
-
-
-def test_with_one_process_everything_stays_as_it_is():
-    assert (processes(), rank()) == (1, 0)
-    values = torch.ones(2)
-    assert global_sum(values) is values
-    layer = nn.Linear(2, 1)
-    layer(values).backward()
-    gradient = layer.weight.grad
-    sum_gradients([layer])
-    assert layer.weight.grad is gradient and torch.equal(gradient, torch.ones(1, 2))
-
-
-@pytest.fixture
-def two(monkeypatch):
-    monkeypatch.setattr(ssc.runtime.distributed, "processes", lambda: 2)
-
-
-def test_batch_norms_of_several_processes(two):
-    network = backbone("tiny")
-    with pytest.raises(InputError, match=r"on GPUs only; set freeze_norm: true, or ask for one process"):
-        synchronise_norms(network)
-    freeze_batch_norm(network)
-    synchronise_norms(network)
-    assert type(network.bn1) is nn.BatchNorm2d
-    names = list(network.state_dict())
-    network = network.train().to("meta")  # any device that is not the CPU
-    parameters = list(network.parameters())
-    synchronise_norms(network)
-    assert type(network.bn1) is nn.SyncBatchNorm and not any(type(x) is nn.BatchNorm2d for x in network.modules())
-    assert list(network.state_dict()) == names
-    assert all(new is old for new, old in zip(network.parameters(), parameters, strict=True))  # the optimiser has these
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -11,17 +11,17 @@ import pytest
 import yaml
 from PIL import Image
 
-from ssc.workflow.config import complete, load_schema, refuse_repeats
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.transforms import read_image
 from ssc.runtime.errors import InputError
+from ssc.workflow.config import complete, load_schema, refuse_repeats
 from ssc.workflow.disk import check_room
 from tests.faults.bad_inputs import CASES, SNAKEMAKES, TINY, data, film, write_photos
 from tests.unit.test_config import merged
 
-SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")
+SCHEMA = load_schema(Path(__file__).parents[3] / "config" / "schema.yaml")
 PIXELS = 10**6
 
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssc.data import demo, drawing
+from ssc.constants import voc_palette
+from ssc.data import demo
+from ssc.data.demo import drawing
 from ssc.data.demo.creatures import (
     CLASS_NAMES,
     GROUNDS,
@@ -27,7 +29,6 @@ from ssc.data.demo.creatures import (
     rgb,
 )
 from ssc.runtime.errors import InputError
-from ssc.constants import voc_palette
 
 SMALL = {"train": 3, "val": 2, "size": 40, "classes": 4, "seed": 5}
 
