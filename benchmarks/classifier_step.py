@@ -22,14 +22,14 @@ from torch import nn
 from torchvision.models import vgg19
 
 from benchmarks.harness import Figure, Row, in_fresh_process, interleaved, peak_memory, run
-from benchmarks.scenes import batch_of_regions, present_classes
-from ssc.runtime.device import autocast
-from ssc.losses import PerceptualLoss
 from benchmarks.memory import PAPER, saved_bytes
+from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
+from benchmarks.scenes import batch_of_regions, present_classes
+from ssc.losses import PerceptualLoss
 from ssc.models.classifier import CAMClassifier
 from ssc.models.perceptual import VGG19Features
 from ssc.models.reconstruction import ReconstructionNet
-from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
+from ssc.runtime.device import autocast
 from ssc.training.classifier import (
     build_reconstruction_loss,
     classifier_arguments,

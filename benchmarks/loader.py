@@ -16,14 +16,14 @@ from PIL import Image
 
 from benchmarks import classifier_step
 from benchmarks.harness import Figure, Row, interleaved, run
+from benchmarks.memory import PAPER
 from benchmarks.scenes import VOC_PHOTO, cells, drawn_photo
 from ssc import archive
 from ssc.data.index import Row as Photo
-from ssc.training.loader import Sample, TrainingLoader
 from ssc.data.transforms import resize_image, resize_labels
-from benchmarks.memory import PAPER
 from ssc.models.deeplab import DeepLabV2
 from ssc.training import classifier, segmentation
+from ssc.training.loader import Sample, TrainingLoader
 
 CROP = 512
 BATCH = {"classifier": 6, "segmentation": 16}

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
 from ssc.data.index import read_classes
-from ssc.runtime.device import autocast
-from ssc.runtime.errors import InputError
-from ssc.runtime.files import write_tsv
 from ssc.models.classifier import CAMClassifier
 from ssc.models.drs import DiscriminativeRegionSuppression
 from ssc.models.reconstruction import ReconstructionNet
 from ssc.report.paper import results
+from ssc.runtime.device import autocast
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_tsv
 from ssc.runtime.progress import track
-from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
 from ssc.training.classifier import (
     build_reconstruction_loss,
     classifier_arguments,

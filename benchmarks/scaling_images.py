@@ -15,19 +15,19 @@ import yaml
 
 from benchmarks.harness import ROOT, Row, in_fresh_process, interleaved, peak_memory, run, scaling_figures
 from ssc.cams import extract_cams
-from ssc.workflow.config import complete, load_schema, resolve
 from ssc.data.build import build_index
 from ssc.data.demo import generate
 from ssc.data.index import Index, write_index
 from ssc.data.masks import write_masks
-from ssc.stages.evaluate import count_labels
-from ssc.stages.irn_labels import write_irn_labels
 from ssc.prediction import write_predictions
 from ssc.pseudo_labels import write_pseudo_labels
+from ssc.stages.evaluate import count_labels
+from ssc.stages.irn_labels import write_irn_labels
 from ssc.superpixels import write_superpixels
 from ssc.training.classifier import train_classifier
 from ssc.training.irn import train_irn
 from ssc.training.segmentation import train_segmentation
+from ssc.workflow.config import complete, load_schema, resolve
 
 FACTORS = (1, 2, 4)
 WARM_UP = 4  # images

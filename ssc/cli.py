@@ -78,12 +78,12 @@ def _predict(options: argparse.Namespace) -> None:
 
     from ssc.archive import encode_labels
     from ssc.data.transforms import read_image
-    from ssc.runtime.device import select_device
-    from ssc.report.pictures import overlay
-    from ssc.runtime.files import atomic
-    from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
-    from ssc.runtime.progress import track
     from ssc.models.weights import read_header
+    from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
+    from ssc.report.pictures import overlay
+    from ssc.runtime.device import select_device
+    from ssc.runtime.files import atomic
+    from ssc.runtime.progress import track
 
     names = [photo.stem for photo in options.photos]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -121,8 +121,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _memory(options: argparse.Namespace) -> None:
-    from ssc.models.networks import OUTPUT_STRIDES
     from benchmarks.memory import PAPER, measure_rows, memory_table
+    from ssc.models.networks import OUTPUT_STRIDES
 
     if options.backbone not in OUTPUT_STRIDES:
         raise InputError(f"There is no backbone {options.backbone!r}; take one of {', '.join(OUTPUT_STRIDES)}.")

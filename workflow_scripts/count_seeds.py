@@ -1,5 +1,5 @@
-from ssc.workflow.job import job
 from ssc.stages.seeds import count_seeds
+from ssc.workflow.job import job
 
 with job(snakemake):
     count_seeds(

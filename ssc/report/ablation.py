@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ssc.report.paper import ablation_value
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_text, write_tsv
-from ssc.report.paper import ablation_value
 
 _BASELINE = "baseline"
 _MEASURES = ("miou", "over_activation", "under_activation")

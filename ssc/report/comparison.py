@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ssc.runtime.files import read_json, write_text, write_tsv
 from ssc.report.paper import Result, results
+from ssc.runtime.files import read_json, write_text, write_tsv
 
 OWN = "this run"
 

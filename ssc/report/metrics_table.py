@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ssc.report import costs
 from ssc.data.index import read_index
+from ssc.report import costs
 from ssc.runtime.files import read_json, write_text, write_tsv
 
 # Columns of the plain-text tables: the cells that stand under each heading.

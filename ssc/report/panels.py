@@ -10,15 +10,15 @@ from ssc.archive import Archive
 from ssc.cams import read_cams
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import normalise, resize_image, resize_labels
-from ssc.runtime.device import select_device
-from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 from ssc.models.classifier import CAMClassifier
 from ssc.models.irn import IRN
 from ssc.models.reconstruction import ReconstructionNet, decoder_input
+from ssc.models.weights import load_part, read_header
 from ssc.prediction import load_networks, predict_labels
 from ssc.pseudo_labels import edge_map
+from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 from ssc.report.sheets import Column, choose, first_columns, labels_column, write_sheet
-from ssc.models.weights import load_part, read_header
+from ssc.runtime.device import select_device
 
 
 def write_panels(

@@ -5,8 +5,7 @@ import numpy as np
 import torch
 
 from ssc.cams import upsample
-from ssc.constants import IGNORE
-from ssc.constants import voc_palette
+from ssc.constants import IGNORE, voc_palette
 
 PALETTE = np.array(voc_palette(), np.uint8).reshape(256, 3)
 _IGNORE_COLOUR = (211, 211, 211)

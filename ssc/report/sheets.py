@@ -10,8 +10,8 @@ from ssc.archive import Archive
 from ssc.data.index import Row
 from ssc.data.transforms import read_image, resize_image, resize_labels
 from ssc.report.pictures import PALETTE, colourise
-from ssc.runtime.files import atomic
 from ssc.report.ranking import extremes, read_scores
+from ssc.runtime.files import atomic
 
 # A column: row of the index, its photo (H, W, 3) and a tile size (h, w) to a picture uint8 (h, w, 3).
 Column = Callable[[Row, np.ndarray, tuple[int, int]], np.ndarray]

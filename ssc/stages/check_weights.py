@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssc.data.index import read_classes
+from ssc.models.weights import read_header
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json
-from ssc.models.weights import read_header
 
 # By stage, which is also the part's name: the network, and how many of its outputs are no class of the data set.
 _MODELS = {"classifier": ("CAMClassifier", 0), "irn": ("IRN", None), "segmentation": ("DeepLabV2", 1)}

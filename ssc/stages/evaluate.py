@@ -11,9 +11,9 @@ from ssc.archive import Archive
 from ssc.constants import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.masks import read_mask
+from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json, write_table
-from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
 from ssc.runtime.progress import track
 
 
@@ -117,7 +117,9 @@ def summarise_labels(
 def write_scores(path: str | Path, scores: Mapping[str, float | None]) -> None:
     """Write the mIoU of images (0..1) by their ids as TSV with the columns `id` and `miou`, in percent; None leaves the
     cell empty."""
-    table = pd.DataFrame({"id": list(scores), "miou": [None if miou is None else 100 * miou for miou in scores.values()]})
+    table = pd.DataFrame(
+        {"id": list(scores), "miou": [None if miou is None else 100 * miou for miou in scores.values()]}
+    )
     write_table(path, table, decimals=2)
 
 

@@ -31,9 +31,9 @@ from ssc.runtime.device import select_device
 from ssc.runtime.distributed import is_main
 from ssc.runtime.errors import InputError, Interrupted, user_message
 from ssc.runtime.files import read_json, write_json
+from ssc.runtime.progress import log, log_file
 from ssc.training.run import Run
 from ssc.training.signals import heed_signals
-from ssc.runtime.progress import log, log_file
 
 
 class Rule(Protocol):

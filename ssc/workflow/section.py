@@ -55,9 +55,10 @@ class Section(BaseModel):
         """
         found = {}
         for key, value in self:
+            if key in self.aside:
+                continue
             if not isinstance(value, Section):
-                if key not in self.aside:
-                    found[key] = value
+                found[key] = value
             elif getattr(value, "enabled", True):
                 found[key] = value.decisive()
             elif type(value).model_fields["enabled"].default:

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from ssc.data.releases import BESIDE
 from ssc.models.networks import NETWORKS
 from ssc.workflow.section import Section
 
@@ -420,7 +419,7 @@ class Ablation(Section):
 class Dataset(Section):
     """Where the photos and their labels are."""
 
-    aside: ClassVar = frozenset(BESIDE)
+    aside: ClassVar = frozenset({"mirror", "max_pixels", "check_space"})
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Folder of the results, results/<name>/.")
     max_pixels: int = Field(
         80_000_000,
@@ -509,6 +508,9 @@ KINDS: dict[str, type[Dataset]] = {"demo": Demo, "voc": Voc, "coco": Coco, "fold
 class Common(Section):
     """What all experiments of a data set share."""
 
+    aside: ClassVar = frozenset(
+        {"experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
+    )
     dataset: Demo | Voc | Coco | Folder = Field(
         description="Where the photos and their labels are; its kind says which keys there are."
     )

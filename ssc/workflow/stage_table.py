@@ -154,7 +154,12 @@ STAGES = {
                 "ssc.stages.pseudo_labels",
                 {"labels": "pseudo_labels/{shard}.zip", "confidence": "confidence/{shard}.zip"},
             ),
-            Rule("count_pseudo_labels", "ssc.stages.evaluate", {"counts": "pseudo_label_counts/{shard}.json"}, masked=True),
+            Rule(
+                "count_pseudo_labels",
+                "ssc.stages.evaluate",
+                {"counts": "pseudo_label_counts/{shard}.json"},
+                masked=True,
+            ),
             Rule(
                 "evaluate_pseudo_labels",
                 "ssc.stages.evaluate",

@@ -22,14 +22,14 @@ from benchmarks import (
     superpixels,
 )
 from benchmarks.harness import Figure, Row, row_record
+from benchmarks.memory import PAPER
+from benchmarks.released_step import dense_alignment_loss
 from ssc.affinity import irn_losses as shifted_losses
 from ssc.affinity import random_walk as walk
 from ssc.constants import IGNORE
-from ssc.runtime.errors import InputError
 from ssc.losses import alignment_loss as asm_loss
-from benchmarks.memory import PAPER
 from ssc.models.perceptual import VGG19Features
-from benchmarks.released_step import dense_alignment_loss
+from ssc.runtime.errors import InputError
 
 
 def test_dense_walk_is_ours():

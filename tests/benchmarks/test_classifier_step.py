@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-from ssc.losses import PerceptualLoss
 from benchmarks.memory import PAPER
+from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
+from ssc.losses import PerceptualLoss
 from ssc.models import CAMClassifier, ReconstructionNet
 from ssc.models.perceptual import loss_network
-from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
 from ssc.training.classifier import classifier_losses
 
 STEPS = 20

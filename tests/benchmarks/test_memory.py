@@ -8,11 +8,6 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ssc.cli import main
-from ssc.workflow.config import complete, load_schema
-from ssc.runtime.errors import InputError
-from ssc.runtime.files import read_tsv
-from ssc.losses import alignment_loss
 from benchmarks.memory import (
     PAPER,
     ROWS,
@@ -21,9 +16,14 @@ from benchmarks.memory import (
     saved_bytes,
     write_memory,
 )
-from ssc.models import CAMClassifier, DiscriminativeRegionSuppression, ReconstructionNet
 from benchmarks.released_step import ReleasedDRS, dense_alignment_loss, released_decoder, released_losses
+from ssc.cli import main
+from ssc.losses import alignment_loss
+from ssc.models import CAMClassifier, DiscriminativeRegionSuppression, ReconstructionNet
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_tsv
 from ssc.training.classifier import build_reconstruction_loss, classifier_losses
+from ssc.workflow.config import complete, load_schema
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")
 TINY = {**PAPER, "backbone": "tiny", "crop": 64, "cdr": {**PAPER["cdr"], "network": "tiny", "width": 16}}

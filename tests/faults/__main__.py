@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ssc.runtime.files import write_text
 from tests.faults.bad_input import bad_input
 from tests.faults.corruptions import corruptions
 from tests.faults.harness import ROOT, Campaign, Outcome, table
@@ -20,7 +21,6 @@ from tests.faults.kills import kills
 from tests.faults.matrix import reruns
 from tests.faults.rooms import rooms
 from tests.faults.slurm import slurm
-from ssc.runtime.files import write_text
 
 DOCS = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"

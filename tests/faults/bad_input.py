@@ -3,8 +3,8 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.faults.harness import Campaign, Outcome, Place, differences, results, traceback_in
 from tests.faults.bad_inputs import CASES, Case
+from tests.faults.harness import Campaign, Outcome, Place, differences, results, traceback_in
 
 QUICK = 15  # every so many-th case in a quick campaign
 

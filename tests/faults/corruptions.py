@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.faults.harness import Campaign, Outcome, Place, differences, end, not_whole, results, traceback_in, wait_until
+from tests.faults.harness import (
+    Campaign,
+    Outcome,
+    Place,
+    differences,
+    end,
+    not_whole,
+    results,
+    traceback_in,
+    wait_until,
+)
 
 Damage = Callable[[Path], None]
 

@@ -13,9 +13,9 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from tests.faults.harness import Campaign, Job, Outcome, Place, differences, jobs, results, traceback_in
-from ssc.data.demo.creatures import CLASS_NAMES
 from ssc.data.demo import scene
+from ssc.data.demo.creatures import CLASS_NAMES
+from tests.faults.harness import Campaign, Job, Outcome, Place, differences, jobs, results, traceback_in
 
 REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest"})
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT

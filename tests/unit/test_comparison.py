@@ -3,8 +3,8 @@ import csv
 import pytest
 
 from ssc.report.comparison import OWN, write_comparison
-from ssc.runtime.files import read_tsv, write_json
 from ssc.report.paper import results
+from ssc.runtime.files import read_tsv, write_json
 
 RESNET = {"classifier": "resnet50", "segmentation": "resnet101"}
 STAGES = {"seeds": ("train", 1464, 0.5712), "pseudo-labels": ("train", 1464, 0.71), "segmentation": ("val", 1449, 0.73)}

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ssc.models.networks import OUTPUT_STRIDES
-from ssc.workflow.config import complete, load_schema, refuse_repeats, resolve, split_seed, warm_start_settings
 from ssc.runtime.errors import InputError
+from ssc.workflow.config import complete, load_schema, refuse_repeats, resolve, split_seed, warm_start_settings
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "config" / "schema.yaml")

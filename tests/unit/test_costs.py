@@ -1,7 +1,7 @@
 import pytest
 
-from ssc.report.costs import HEADER, cost_rows
 from ssc.data.index import Index, Row
+from ssc.report.costs import HEADER, cost_rows
 from ssc.runtime.files import write_text
 
 COLUMNS = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

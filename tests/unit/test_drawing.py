@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 from ssc.constants import voc_palette
+from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)
 label_maps = hnp.arrays(np.int32, shapes, elements=st.sampled_from([0, 1, 2, 20, 255]))

@@ -8,8 +8,8 @@ from PIL import Image
 from ssc import archive
 from ssc.archive import Archive, encode_labels
 from ssc.runtime.errors import InputError
-from ssc.stages.evaluate import count_labels, evaluate_folders, summarise_labels
 from ssc.runtime.files import read_json, read_tsv
+from ssc.stages.evaluate import count_labels, evaluate_folders, summarise_labels
 
 Maps = dict[str, np.ndarray]
 

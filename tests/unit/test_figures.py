@@ -8,8 +8,8 @@ from matplotlib.colors import same_color
 from PIL import Image
 
 from ssc.report import figures
-from ssc.runtime.errors import InputError
 from ssc.report.curves import plot_class_iou, plot_experiment_curves, plot_losses, plot_sweeps, plot_threshold_curve
+from ssc.runtime.errors import InputError
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ssc import archive
-from ssc.report import sheets
+from ssc.constants import voc_palette
 from ssc.data.index import Index, Row, write_index
 from ssc.data.transforms import normalise, resize_image
-from ssc.report.pictures import heat
-from ssc.runtime.errors import InputError
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet
-from ssc.constants import voc_palette
-from ssc.report.panels import write_ablation_panels, write_panels, write_reconstructions, write_val_panels
-from ssc.report.ranking import write_scores
 from ssc.models.weights import load_part, save_weights
+from ssc.report import sheets
+from ssc.report.panels import write_ablation_panels, write_panels, write_reconstructions, write_val_panels
+from ssc.report.pictures import heat
+from ssc.report.ranking import write_scores
+from ssc.runtime.errors import InputError
 
 CLASSES = ["orbi", "quado"]
 # id: (height, width), labels, has a mask. The sheet prefers those with mask and labels.

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.runtime.errors import InputError
 from ssc.report.ranking import extremes, read_scores, write_scores
+from ssc.runtime.errors import InputError
 
 
 def test_scores_read_back_in_percent(tmp_path):

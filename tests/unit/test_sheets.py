@@ -3,12 +3,12 @@ import pytest
 from PIL import Image
 
 from ssc import archive
-from ssc.report import sheets
 from ssc.archive import Archive
 from ssc.data.index import Row
-from ssc.runtime.errors import InputError
+from ssc.report import sheets
 from ssc.report.ranking import write_scores
 from ssc.report.sheets import choose, first_columns, write_sheet
+from ssc.runtime.errors import InputError
 
 
 def rows_of(names, labels=(1,)):
