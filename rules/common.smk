@@ -116,7 +116,7 @@ def owned(stage, paths):
     def files(wildcards):
         split = resolved(wildcards.experiment).prediction.split
         own = {"split": split, **wildcards, "experiment": owner(wildcards.experiment, stage)}
-        return [path.format(**own) for path in ([paths] if isinstance(paths, str) else paths)]
+        return paths.format(**own) if isinstance(paths, str) else [path.format(**own) for path in paths]
 
     return files
 

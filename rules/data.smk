@@ -5,7 +5,7 @@ def index_settings():
     """The data set as the index sees it: the demo's generated scenes are a folder like a user's own."""
     data = config["dataset"]
     if data["kind"] == "demo":
-        return {"kind": "folder", "root": rules.demo_data.output.folder, "masks": "masks"}
+        return {"kind": "folder", "root": str(rules.demo_data.output.folder), "masks": "masks"}
     return located(resolved(config["experiment"]).dataset.decisive())
 
 

@@ -13,13 +13,13 @@ def made(experiment):
 def stage_figures(wildcards):
     """Params function: by title, the figures of the stages that the run reports."""
     reported = experiments.reported_stages(resolved(wildcards.experiment))
-    return {STAGES[name].title: owned(name, f"{RUN}/{STAGES[name].figures}")(wildcards)[0] for name in reported}
+    return {STAGES[name].title: owned(name, f"{RUN}/{STAGES[name].figures}")(wildcards) for name in reported}
 
 
 def loss_tables(wildcards):
     """Params function: by title, the tables of losses of the trainings of the run."""
     trained = [name for name in TRAININGS if name in made(wildcards.experiment)]
-    return {STAGES[name].title: owned(name, f"{RUN}/{name}_losses.tsv")(wildcards)[0] for name in trained}
+    return {STAGES[name].title: owned(name, f"{RUN}/{name}_losses.tsv")(wildcards) for name in trained}
 
 
 def named(params):
