@@ -134,7 +134,7 @@ CONFIGS = [
     config_case("not a number", "classifier.lr", float("nan"), "classifier.lr: nan should be a finite number"),
     config_case("infinite", "pseudo_labels.beta", float("inf"), "pseudo_labels.beta: inf should be a finite number"),
     config_case("not a number, as text", "irn.lr", "nan", "irn.lr: 'nan' should be a finite number"),
-    config_case("section is null", "segmentation", None, "segmentation: None should be a section"),
+    config_case("section is null", "segmentation", None, "segmentation is empty"),
     config_case("section is a list", "classifier", [1], "classifier: [1] should be a section"),
     config_case("crop and stride", "classifier.crop", 50, "classifier.crop: 50 is no multiple of the output stride 8"),
     config_case("crop and radius", "irn.radius", 10, "irn.crop: 48 is too small for radius 10; take 76 or more"),
@@ -444,7 +444,7 @@ FORMATS = [
     Case(
         "VOC is not there", "set the path to the folder", {"dataset": {"name": NAME, "kind": "voc", "root": "photos"}}
     ),
-    Case("VOC is not named", "dataset.root is not set", {"dataset": {"name": NAME, "kind": "voc", "root": None}}),
+    Case("VOC is not named", "dataset.root is empty", {"dataset": {"name": NAME, "kind": "voc", "root": None}}),
 ]
 
 CASES = [*CONFIGS, *SNAKEMAKES, *TABLES, *NAMES, *PHOTOS, *MASKS, *FORMATS]

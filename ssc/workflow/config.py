@@ -257,6 +257,8 @@ def _message(error: dict, where: str) -> str:
     kind, words, context = error["type"], error["msg"], error.get("ctx", {})
     path = [*error["loc"], *([context["key"]] if kind == "unknown_key" else [])]
     place = where + ".".join(str(part) for part in path if part != "[key]")
+    if error["input"] is None:
+        return f"{place} is empty; give it a value, or drop the line."
     match kind:
         case "unknown_key":
             return f"unknown key {place!r}; {words}"
