@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -558,10 +559,12 @@ def test_a_stale_file_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
     assert "docs/config.md" in said and "schema.json" not in said and table.read_text() == "old"
 
 
+@cache
 def validator():
     jsonschema = pytest.importorskip("jsonschema")  # a dependency of Snakemake
-    jsonschema.Draft202012Validator.check_schema(json_schema())
-    return jsonschema.Draft202012Validator(json_schema())
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
 
 
 @pytest.mark.parametrize("path", [*SHIPPED, ROOT / "tests" / "workflow" / "tiny.yaml"], ids=lambda path: path.name)
@@ -604,11 +607,12 @@ def test_the_schema_says_what_each_key_means_and_its_default():
 
 
 def test_the_table_names_every_key():
-    rows = {line.split("|")[1].strip(" `") for line in key_table().splitlines() if line.startswith("| `")}
+    table = key_table()
+    rows = {line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")}
     assert {path[-1] for path in LEAVES if path[0] != "experiments"} <= rows | {"sweeps", "experiments"}
-    assert "| `lr` | `0.0005` | number > 0 | Initial learning rate of Adam for the reconstruction net. |" in key_table()
+    assert "| `lr` | `0.0005` | number > 0 | Initial learning rate of Adam for the reconstruction net. |" in table
     for section in Experiment.model_fields.keys() - {"seed"}:
-        assert f"\n## {section}\n" in key_table()
+        assert f"\n## {section}\n" in table
 
 
 def test_a_configuration_is_checked_without_torch():
