@@ -24,7 +24,7 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_text
 from ssc.workflow.experiments import sweep_experiments
 from ssc.workflow.section import Section
-from ssc.workflow.settings import KINDS, Common, Experiment, Settings
+from ssc.workflow.settings import KINDS, Common, Dataset, Experiment, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,12 +178,9 @@ def _merge(base: dict, own: dict) -> dict:
 
 def _validated(config: dict, where: str = "") -> Settings:
     """Settings of a configuration; `where` is put before the keys that are named in an error."""
-    if isinstance(config.get("dataset"), dict):
-        _refuse_other_kinds(config["dataset"])
-    try:
-        settings = Settings.model_validate(config)
-    except ValidationError as error:
-        raise InputError(_message(error, config, where)) from None
+    if "dataset" in config:
+        config = {**config, "dataset": _dataset(config["dataset"])}
+    settings = _read(Settings, config, where)
     _check_downloads(settings, where)
     _check_thresholds(settings, where)
     _check_networks(settings, where)
@@ -223,48 +220,54 @@ def _refuse_moved(config: dict, where: str = "") -> None:
             raise InputError(f"{where}{old} is now {new}; rename the key.")
 
 
-def _refuse_other_kinds(dataset: dict) -> None:
-    """Refuse a section `dataset` of no kind, or with a key of another kind.
+# What the types refuse
 
-    The Snakefile lays a configuration without a kind over the demo's.
+
+def _dataset(values: object) -> Dataset:
+    """The section `dataset`, of the class of its kind.
+
+    The Snakefile lays a configuration that names no kind over the demo's.
     """
-    names = ", ".join(KINDS)
-    kind = dataset.get("kind", "demo")
+    if not isinstance(values, dict):
+        raise InputError(f"dataset: {values!r} {_PLAIN['dict_type']}.")
+    names, kind = ", ".join(KINDS), values.get("kind", "demo")
     if kind not in list(KINDS):
         raise InputError(f"dataset.kind: {kind!r} is no kind of data set; take one of {names}.")
-    for key in dataset:
+    for key in values:
         owners = [name for name, section in KINDS.items() if key in section.model_fields]
         if owners and kind not in owners:
             raise InputError(
                 f"dataset.{key} is a key of kind {' and '.join(owners)}, not of {kind}; set dataset.kind (one of "
                 f"{names}; demo where none is named), or drop the key."
             )
-    if "kind" not in dataset:
+    if "kind" not in values:
         raise InputError(f"dataset.kind is missing; name one of {names}.")
+    return _read(KINDS[kind], values, "dataset.")
 
 
-def _message(error: ValidationError, config: dict, where: str) -> str:
-    """The first of Pydantic's errors as one sentence."""
-    for found in error.errors():
-        path, value = found["loc"], found["input"]
-        if path[:1] == ("dataset",):  # all kinds were tried
-            dataset = config["dataset"]
-            if isinstance(dataset, dict) and path[1] != KINDS[dataset["kind"]].__name__:
-                continue
-            path = (path[0], *path[2:])
-        if found["type"] == "unknown_key":
-            path = (*path, found["ctx"]["key"])
-        place = where + ".".join(str(part) for part in path if part != "[key]")
-        match found["type"]:
-            case "unknown_key":
-                return f"unknown key {place!r}; {found['msg']}"
-            case "missing":
-                return f"{place} is missing; add it."
-            case "value_error":
-                return f"{place}: {found['ctx']['error']}."
-            case kind:
-                return f"{place}: {value!r} {_PLAIN.get(kind) or re.sub('^[A-Z][a-z]+ ', '', found['msg'])}."
-    raise AssertionError("an error of no kind of data set")
+def _read(section: type[Section], values: dict, where: str) -> Section:
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_message(error.errors()[0], where)) from None
+
+
+def _message(error: dict, where: str) -> str:
+    """One of Pydantic's errors as a sentence."""
+    kind, words, context = error["type"], error["msg"], error.get("ctx", {})
+    path = [*error["loc"], *([context["key"]] if kind == "unknown_key" else [])]
+    place = where + ".".join(str(part) for part in path if part != "[key]")
+    if error["input"] is None:
+        return f"{place} is empty; give it a value, or drop the line."
+    match kind:
+        case "unknown_key":
+            return f"unknown key {place!r}; {words}"
+        case "missing":
+            return f"{place} is missing; add it."
+        case "value_error":
+            return f"{place}: {context['error']}."
+        case _:
+            return f"{place}: {error['input']!r} {_PLAIN.get(kind) or re.sub('^[A-Z][a-z]+ ', '', words)}."
 
 
 # What several keys must agree on
@@ -272,9 +275,9 @@ def _message(error: ValidationError, config: dict, where: str) -> str:
 
 def _check_downloads(settings: Settings, where: str) -> None:
     dataset = settings.dataset
-    places = DOWNLOADS.get(dataset.kind, {})
-    for key in {key for known in DOWNLOADS.values() for key in known} - set(places):
-        if getattr(dataset, key, None) == "download":
+    not_published = {key for places in DOWNLOADS.values() for key in places} - set(DOWNLOADS.get(dataset.kind, ()))
+    for key, value in dataset:
+        if key in not_published and value == "download":
             raise InputError(f"dataset.{key}: there is no download of kind {dataset.kind}; name your folder or file.")
     if (
         dataset.kind == "voc"

@@ -42,14 +42,8 @@ Range = Field(min_length=2, max_length=2), AfterValidator(_ordered)
 Distinct = AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
 Backbone = Literal[*NETWORKS]
 LossNetwork = Literal["vgg19", *NETWORKS]
-OutputStride = Annotated[
-    int,
-    Field(
-        json_schema_extra={
-            "enum": sorted({stride for network in NETWORKS.values() for stride in network.output_strides})
-        }
-    ),
-]
+_STRIDES = sorted({stride for network in NETWORKS.values() for stride in network.output_strides})
+OutputStride = Annotated[int, Field(json_schema_extra={"enum": _STRIDES})]
 Weights = Annotated[str, Field(description="imagenet (downloaded), none, warm_start, or a safetensors file.")]
 
 
@@ -294,8 +288,7 @@ class Cotraining(Section):
     )
     boundary_weight: Weight = Field(0.2, description="Confident pixels of the boundary weigh 1 + this [R].")
     online_confidence: Share = Field(
-        0.95,
-        description="A pixel of a mixed image is confident where both networks' probability exceeds this [R].",
+        0.95, description="A pixel of a mixed image is confident where both networks' probability exceeds this [R]."
     )
 
 
@@ -428,24 +421,11 @@ class Dataset(Section):
         description="Pixels of a photo at most; a larger one is refused before it is decoded.",
     )
     check_space: bool = Field(
-        True,
-        description="Refuse to start where the disk has less room than the results are estimated to need.",
+        True, description="Refuse to start where the disk has less room than the results are estimated to need."
     )
 
 
-KIND = Field(description="What data set it is.")
-
-
-class Demo(Dataset):
-    """Generated scenes."""
-
-    kind: Literal["demo"] = KIND
-    train: int = Field(500, ge=2, description="Training scenes.")
-    val: Count = Field(200, description="Validation scenes.")
-    size: int = Field(96, ge=32, description="Side of a scene in pixels.")
-    seed: Natural = Field(0, description="Seed of the generator.")
-
-
+_KIND = Field(description="What data set it is.")
 _MIRROR = Field(
     None,
     description="Address (https:// or file://) of a folder with the archives to download, under their makers' names; "
@@ -453,10 +433,20 @@ _MIRROR = Field(
 )
 
 
+class Demo(Dataset):
+    """Generated scenes."""
+
+    kind: Literal["demo"] = _KIND
+    train: int = Field(500, ge=2, description="Training scenes.")
+    val: Count = Field(200, description="Validation scenes.")
+    size: int = Field(96, ge=32, description="Side of a scene in pixels.")
+    seed: Natural = Field(0, description="Seed of the generator.")
+
+
 class Voc(Dataset):
     """PASCAL VOC 2012, with SBD or without."""
 
-    kind: Literal["voc"] = KIND
+    kind: Literal["voc"] = _KIND
     root: str = Field(description="Folder that holds VOCdevkit, or `download`.")
     sbd: str | None = Field(
         None,
@@ -473,7 +463,7 @@ class Voc(Dataset):
 class Coco(Dataset):
     """COCO 2014, or other data with an instances JSON."""
 
-    kind: Literal["coco"] = KIND
+    kind: Literal["coco"] = _KIND
     train_images: str = Field(description="Folder of the training photos, or `download`.")
     train_instances: str = Field(description="Instances JSON of the training photos, or `download`.")
     val_images: str | None = Field(None, description="Folder of the validation photos, or `download`.")
@@ -484,7 +474,7 @@ class Coco(Dataset):
 class Folder(Dataset):
     """Your own photos with a table of labels."""
 
-    kind: Literal["folder"] = KIND
+    kind: Literal["folder"] = _KIND
     root: str = Field(description="Folder that holds the labels table.")
     images: str = Field("images", description="Folder of the photos, below root.")
     labels: str = Field(

@@ -56,7 +56,16 @@ class Case:
         if isinstance(config, dict):
             config = yaml.safe_dump(config, allow_unicode=True).encode()
         (folder / "bad.yaml").write_bytes(config)
-        return ["--configfile", str(TINY), str(folder / "bad.yaml")]
+        return ["--configfile", str(base(folder, self.config)), str(folder / "bad.yaml")]
+
+
+def base(folder: Path, config: dict | bytes) -> Path:
+    """What a configuration is laid over: tiny.yaml, without its data set where the configuration has one of its own."""
+    if isinstance(config, bytes) or "kind" not in (config.get("dataset") or {}):
+        return TINY
+    rest = {key: value for key, value in yaml.safe_load(TINY.read_text()).items() if key != "dataset"}
+    (folder / "base.yaml").write_text(yaml.safe_dump(rest))
+    return folder / "base.yaml"
 
 
 def write_photos(folder: Path) -> None:
@@ -98,56 +107,69 @@ def config_case(name: str, path: str, value: object, sentence: str) -> Case:
 CONFIGS = [
     config_case("unknown key", "clasifier.lr", 1, "unknown key 'clasifier'; did you mean 'classifier'?"),
     config_case(
-        "unknown key of a section", "classifier.drs.dleta", 1, "'dleta' under classifier.drs; did you mean 'delta'"
+        "unknown key of a section",
+        "classifier.drs.dleta",
+        1,
+        "unknown key 'classifier.drs.dleta'; did you mean 'delta'",
     ),
     config_case(
-        "unknown key of an experiment", "experiments.x.irn.radios", 4, "experiments.x.irn; did you mean 'radius'"
+        "unknown key of an experiment",
+        "experiments.x.irn.radios",
+        4,
+        "experiments.x.irn.radios'; did you mean 'radius'",
     ),
     config_case(
-        "wrong type in an experiment", "experiments.x.irn.epochs", [3], "experiments.x.irn.epochs: [3] is not of"
+        "wrong type in an experiment",
+        "experiments.x.irn.epochs",
+        [3],
+        "experiments.x.irn.epochs: [3] should be a whole",
     ),
-    config_case("negative", "classifier.lr", -1, "classifier.lr: -1 is less than or equal to the minimum of 0"),
-    config_case("text for a number", "classifier.lr", "fast", "classifier.lr: 'fast' is not of type 'number'"),
-    config_case("part of an epoch", "irn.epochs", 1.5, "irn.epochs: 1.5 is not of type 'integer'"),
-    config_case("empty batch", "irn.batch_size", 0, "irn.batch_size: 0 is less than the minimum of 1"),
-    config_case("no shards", "shards", 0, "shards: 0 is less than the minimum of 1"),
-    config_case("a shard per atom", "shards", 10**9, "shards: 1000000000 is greater than the maximum of 10000"),
-    config_case("empty list", "cams.scales", [], "cams.scales: [] should be non-empty"),
-    config_case("not a number", "classifier.lr", float("nan"), "classifier.lr: nan is no finite number"),
-    config_case("infinite", "pseudo_labels.beta", float("inf"), "pseudo_labels.beta: inf is no finite number"),
-    config_case("not a number, as text", "irn.lr", "nan", "irn.lr: nan is no finite number"),
-    config_case("section is null", "segmentation", None, "segmentation: None is not of type 'object'"),
-    config_case("section is a list", "classifier", [1], "classifier: [1] is not of type 'object'"),
+    config_case("negative", "classifier.lr", -1, "classifier.lr: -1 should be greater than 0"),
+    config_case("text for a number", "classifier.lr", "fast", "classifier.lr: 'fast' should be a number"),
+    config_case("part of an epoch", "irn.epochs", 1.5, "irn.epochs: 1.5 should be a whole number"),
+    config_case("empty batch", "irn.batch_size", 0, "irn.batch_size: 0 should be greater than or equal to 1"),
+    config_case("no shards", "shards", 0, "shards: 0 should be greater than or equal to 1"),
+    config_case("a shard per atom", "shards", 10**9, "shards: 1000000000 should be less than or equal to 10000"),
+    config_case("empty list", "cams.scales", [], "cams.scales: [] should have at least 1 item"),
+    config_case("not a number", "classifier.lr", float("nan"), "classifier.lr: nan should be a finite number"),
+    config_case("infinite", "pseudo_labels.beta", float("inf"), "pseudo_labels.beta: inf should be a finite number"),
+    config_case("not a number, as text", "irn.lr", "nan", "irn.lr: 'nan' should be a finite number"),
+    config_case("section is null", "segmentation", None, "segmentation is empty"),
+    config_case("section is a list", "classifier", [1], "classifier: [1] should be a section"),
     config_case("crop and stride", "classifier.crop", 50, "classifier.crop: 50 is no multiple of the output stride 8"),
     config_case("crop and radius", "irn.radius", 10, "irn.crop: 48 is too small for radius 10; take 76 or more"),
     config_case("stride of the network", "irn.output_stride", 32, "irn.output_stride: tiny has 4, 8, 16, not 32"),
     config_case("range upside down", "classifier.resize_long", [64, 48], "classifier.resize_long: 64 is above 48"),
-    config_case("thresholds upside down", "seeds.thresholds", [0.2, 0.1], "seeds.thresholds must ascend"),
+    config_case("thresholds upside down", "seeds.thresholds", [0.2, 0.1], "seeds.thresholds: the values must ascend"),
     config_case("unknown experiment", "experiment", "nothing", "'nothing' is not among experiments"),
     config_case("experiment named as a folder", "experiments.masks", {}, "results/<data set>/masks holds shared files"),
     config_case("shared key in an experiment", "experiments.x.shards", 3, "experiments.x.shards is common to all"),
     config_case(
-        "sweep over nothing", "ablation.sweeps.s", {"key": "irn.no", "values": [1]}, "unknown key 'no' under exp"
+        "sweep over nothing",
+        "ablation.sweeps.s",
+        {"key": "irn.no", "values": [1]},
+        "unknown key 'experiments.s_1.irn.no'",
     ),
     config_case(
-        "command in the data set's name", "dataset.name", "a; touch x", "dataset.name: 'a; touch x' does not match"
+        "command in the data set's name", "dataset.name", "a; touch x", "dataset.name: 'a; touch x' should match"
     ),
-    config_case("way out in the data set's name", "dataset.name", "../up", "dataset.name: '../up' does not match"),
+    config_case("way out in the data set's name", "dataset.name", "../up", "dataset.name: '../up' should match"),
     config_case("line break in the data set's name", "dataset.name", "tiny\n", "dataset.name: 'tiny\\n' holds a line"),
-    config_case(
-        "command in an experiment's name", "experiment", "$(touch x)", "experiment: '$(touch x)' does not match"
-    ),
+    config_case("command in an experiment's name", "experiment", "$(touch x)", "experiment: '$(touch x)' should match"),
     config_case(
         "wildcard in a path", "classifier.weights", "{x}.safetensors", "'{x}.safetensors' holds a curly bracket"
     ),
-    config_case("key is no text", "experiments", {False: {}}, "the key False under experiments is no text; quote it"),
+    config_case("key is no text", "experiments", {False: {}}, "key False under experiments is no text; quote it"),
     Case("root is empty", "dataset.root is empty", data(root="")),
+    Case("kind is not named", "dataset.root is a key of kind voc and folder", {"dataset": {"root": "photos"}}),
+    Case("key of another kind", "dataset.sbd is a key of kind voc, not of folder", data(sbd="sbd")),
+    config_case("key that moved", "experiments.x.cams.folder", "cams", "experiments.x.cams.folder is now ready.cams"),
     Case(
         "root is a command",
         "The folder photos/$(touch x)/images does not exist",
         data(root="photos/$(touch x)", masks=None),
     ),
-    Case("download of one's own", "'download' is for kind voc, not folder", data(root="download")),
+    Case("download of one's own", "dataset.root: there is no download of kind folder", data(root="download")),
     Case("repeated key", "bad.yaml, line 2: the key 'shards' stands there twice", b"shards: 2\nshards: 3\n"),
     Case("repeated key of a section", "line 3: the key 'lr' stands", b"irn:\n  lr: 1\n  lr: 2\n"),
     Case(
@@ -422,7 +444,7 @@ FORMATS = [
     Case(
         "VOC is not there", "set the path to the folder", {"dataset": {"name": NAME, "kind": "voc", "root": "photos"}}
     ),
-    Case("VOC is not named", "dataset.root is not set", {"dataset": {"name": NAME, "kind": "voc", "root": None}}),
+    Case("VOC is not named", "dataset.root is empty", {"dataset": {"name": NAME, "kind": "voc", "root": None}}),
 ]
 
 CASES = [*CONFIGS, *SNAKEMAKES, *TABLES, *NAMES, *PHOTOS, *MASKS, *FORMATS]

@@ -16,12 +16,11 @@ from ssc.data.check import check_images, check_table
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.data.transforms import read_image
 from ssc.runtime.errors import InputError
-from ssc.workflow.config import complete, load_schema, refuse_repeats
+from ssc.workflow.config import complete, refuse_repeats
 from ssc.workflow.disk import check_room
-from tests.faults.bad_inputs import CASES, SNAKEMAKES, TINY, data, film, write_photos
-from tests.unit.test_config import merged
+from tests.faults.bad_inputs import CASES, SNAKEMAKES, base, data, film, write_photos
+from tests.unit.workflow.test_config import merged
 
-SCHEMA = load_schema(Path(__file__).parents[3] / "config" / "schema.yaml")
 PIXELS = 10**6
 
 
@@ -31,7 +30,7 @@ def read_in(folder: Path, *files: str | Path) -> Index:
     for file in files:
         refuse_repeats(file)
         config = merged(config, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
-    config = complete(config, SCHEMA)
+    config = complete(config)
     index = build_index(config["dataset"])
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
@@ -60,7 +59,7 @@ def test_what_the_cases_spoil_is_good(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_photos(tmp_path / "photos")
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data()))
-    index = read_in(tmp_path, TINY, "mine.yaml")
+    index = read_in(tmp_path, base(tmp_path, data()), "mine.yaml")
     assert [row.id for row in index.rows] == list("abcdef")
     assert all(row.mask and row.digest for row in index.rows)
 
