@@ -3,9 +3,9 @@ import csv
 import numpy as np
 
 from ssc.data.index import Index, Row, write_index
-from ssc.runtime.files import write_json, write_text
 from ssc.metrics import summary
 from ssc.report.metrics_table import write_metrics
+from ssc.runtime.files import write_json, write_text
 
 BENCHMARK = "s\th:m:s\tmax_rss\tmean_load\n{s}\t0:00:01\t{rss}\t90\n"
 
