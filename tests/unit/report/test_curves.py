@@ -7,21 +7,22 @@ import pytest
 from matplotlib.colors import same_color
 from PIL import Image
 
-from ssc.report import figures
+from ssc.report import curves
 from ssc.report.curves import plot_class_iou, plot_experiment_curves, plot_losses, plot_sweeps, plot_threshold_curve
 from ssc.runtime.errors import InputError
+from ssc.training.loss_table import LossTable
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were saved, in order."""
-    saved, save = [], figures._save
+    saved, save = [], curves._save
 
     def keep(figure, output):
         saved.append(figure)
         save(figure, output)
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(curves, "_save", keep)
     return saved
 
 
@@ -53,22 +54,48 @@ def lines(axes):
     return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
 
 
+def losses_table(path, *rows):
+    """The table that a training writes of its losses at the steps from 1."""
+    table = LossTable(path)
+    table.begin()
+    for step, row in enumerate(rows, start=1):
+        table.add(step, 0.1, row)
+    return path
+
+
 def test_losses_are_drawn_where_they_are_recorded(tmp_path, drawn):
-    points = [{"step": 2, "classification": 0.7}, {"step": 4, "classification": 0.5, "dp_fg": 0.01}]
-    first = write(tmp_path / "a.json", {"points": points})
-    second = write(tmp_path / "b.json", {"points": [{"step": 1, "total": 0.0}]})
+    rows = [{"classification": 0.7}, {"classification": 0.5, "dp_fg": 0.01}]
+    first = losses_table(tmp_path / "a.tsv", *rows)
+    second = losses_table(tmp_path / "b.tsv", {"total": 0.0})
     plot_losses({"classifier": first, "IRN": second}, tmp_path / "losses.png")
     left, right = drawn[0].axes
     assert [left.get_title(), right.get_title()] == ["classifier", "IRN"]
-    assert lines(left) == {"classification": ([2, 4], [0.7, 0.5]), "dp fg": ([4], [0.01])}
+    assert lines(left) == {"classification": ([1, 2], [0.7, 0.5]), "dp fg": ([2], [0.01])}
     assert lines(right) == {"total": ([1], [0.0])}
     assert all(line.get_marker() == "." for line in (left.lines[1], right.lines[0]))  # one point is no line
     assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")  # 0 has no logarithm
 
 
+@pytest.mark.parametrize("count", [200, 201, 1999])
+def test_long_trainings_are_drawn_as_means_over_equal_stretches(tmp_path, drawn, rng, count):
+    values = [float(f"{value:.6g}") for value in rng.random(count) + 0.1]
+    late = count // 2 + 1  # steps before the second loss sets in
+    rows = [{"a": value, **({"b": 2 * value} if step >= late else {})} for step, value in enumerate(values)]
+    plot_losses({"a": losses_table(tmp_path / "a.tsv", *rows)}, tmp_path / "losses.png")
+    length = next(k for k in range(1, count) if count <= 200 * k)
+    for name, first, factor in (("a", 0, 1), ("b", late, 2)):
+        steps, means = lines(drawn[0].axes[0])[name]
+        stretches = [range(start, min(start + length, count)) for start in range(0, count, length)]
+        stretches = [stretch for stretch in stretches if stretch[-1] >= first]
+        np.testing.assert_allclose(steps, [1 + np.mean(stretch) for stretch in stretches])
+        own = [[factor * values[k] for k in stretch if k >= first] for stretch in stretches]
+        np.testing.assert_allclose(means, [np.mean(each) for each in own], rtol=1e-5)
+    assert 100 <= len(lines(drawn[0].axes[0])["a"][0]) <= 200
+
+
 @pytest.mark.parametrize("scale", [1e-4, 1, 1e4])
 def test_the_axis_of_losses_has_plain_numbers(tmp_path, drawn, scale):
-    path = write(tmp_path / "a.json", {"points": [{"step": k, "a": scale * (1 + k / 10)} for k in range(9)]})
+    path = losses_table(tmp_path / "a.tsv", *({"a": scale * (1 + k / 10)} for k in range(9)))
     plot_losses({"a": path}, tmp_path / "a.png")
     low, high = drawn[0].axes[0].get_ylim()
     labels = [label for label in drawn[0].axes[0].get_yticklabels() if low <= label.get_position()[1] <= high]
@@ -135,13 +162,13 @@ def test_class_names_and_bars_do_not_overlap(tmp_path, drawn, rng, count):
 
 
 def test_equal_input_gives_equal_bytes_whatever_the_users_style(tmp_path, rng):
-    history = write(tmp_path / "h.json", {"points": [{"step": k, "a": rng.random() + 0.1} for k in range(5)]})
+    losses = losses_table(tmp_path / "losses.tsv", *({"a": rng.random() + 0.1} for _ in range(5)))
     seeds = seeds_json(tmp_path / "seeds.json")
     metrics, _ = metrics_json(tmp_path / "m.json", ["cat"], rng)
     pictures = []
     for style in ({}, {"axes.facecolor": "black", "font.size": 20, "savefig.bbox": "tight"}):
         with matplotlib.rc_context(style):
-            plot_losses({"a": history}, tmp_path / "1.png")
+            plot_losses({"a": losses}, tmp_path / "1.png")
             plot_threshold_curve(seeds, tmp_path / "2.png")
             plot_class_iou({"seeds": metrics}, ["cat"], tmp_path / "3.png")
         pictures.append([(tmp_path / f"{k}.png").read_bytes() for k in (1, 2, 3)])
@@ -152,7 +179,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_users_style(tmp_path, rng):
 
 
 def test_a_missing_or_damaged_input_is_named_and_leaves_no_picture(tmp_path):
-    (tmp_path / "torn.json").write_text('{"points": [')
+    (tmp_path / "torn.json").write_text("a\tb\n1\t2\t3\n")
     for path in (tmp_path / "torn.json", tmp_path / "absent.json"):
         for plot in (
             lambda path, out: plot_losses({"a": path}, out),

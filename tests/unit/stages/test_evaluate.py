@@ -8,7 +8,7 @@ from PIL import Image
 from ssc import archive
 from ssc.archive import Archive, encode_labels
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import read_json, read_tsv
+from ssc.runtime.files import read_json, read_table
 from ssc.stages.evaluate import count_labels, evaluate_folders, summarise_labels
 
 Maps = dict[str, np.ndarray]
@@ -55,7 +55,8 @@ def evaluate(folder: Path, *, index: Path, labels: Path, masks: Path, shards: in
         count_labels(**shared, shard=f"{k}-of-{shards}", labels=labels, masks=masks, output=output, **others)
     files = {"output": folder / "out.json", "images": folder / "images.tsv"}
     summarise_labels(**shared, shards=counts, **files, steps=others.get("steps", ()))
-    return read_json(files["output"]), {row["id"]: row["miou"] for row in read_tsv(files["images"])}
+    scores = read_table(files["images"]).fillna("")
+    return read_json(files["output"]), dict(zip(scores["id"], scores["miou"], strict=True))
 
 
 def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
@@ -89,7 +90,7 @@ def test_number_of_shards_has_no_effect(tiny_set, tmp_path):
         evaluate(tmp_path, index=tiny_set, labels=own, masks=masks, shards=shards)
         written.add((tmp_path / "out.json").read_bytes() + (tmp_path / "images.tsv").read_bytes())
     assert len(written) == 1
-    assert [row["id"] for row in read_tsv(tmp_path / "images.tsv")] == ["a", "b", "c"]
+    assert read_table(tmp_path / "images.tsv")["id"].tolist() == ["a", "b", "c"]
 
 
 def test_undecided_pixels_count_as_background(tiny_set, tmp_path):

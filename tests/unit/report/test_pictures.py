@@ -53,17 +53,25 @@ def test_wrong_shapes_and_labels_are_refused():
 
 def test_the_heat_map_follows_the_strongest_class():
     image = np.full((16, 24, 3), 128, np.uint8)
-    left, right = torch.zeros(2, 4, 6)
+    left, right = np.zeros((2, 4, 6), np.float32)
     left[:, :2], right[:, 4:] = 1, 1
-    picture = heat(image, torch.stack([left, right])).astype(int)
+    picture = heat(image, np.stack([left, right])).astype(int)
     redness = picture[..., 0] - picture[..., 2]
     assert redness[:, :6].min() > 0 and redness[:, 18:].min() > 0  # hot at both ends, cold between
     assert redness[:, 11:13].max() < 0
-    np.testing.assert_array_equal(heat(image, torch.zeros(0, 4, 6)), image)
+    np.testing.assert_array_equal(heat(image, np.zeros((0, 4, 6), np.float32)), image)
 
 
-def test_lines_between_regions_and_grey_maps():
-    image = np.full((3, 4, 3), 10, np.uint8)
-    changed = (outlines(image, np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 2]])) != image).any(-1)
-    np.testing.assert_array_equal(changed, [[0, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
+@settings(max_examples=50, deadline=None)
+@given(regions=label_maps)
+def test_lines_between_regions_lie_on_one_side(regions):
+    image = np.full((*regions.shape, 3), 10, np.uint8)
+    changed = (outlines(image, regions) != image).any(-1)
+    for y, x in np.ndindex(regions.shape):
+        near = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+        inside = [p for p in near if 0 <= p[0] < regions.shape[0] and 0 <= p[1] < regions.shape[1]]
+        assert changed[y, x] == any(regions[p] > regions[y, x] for p in inside)
+
+
+def test_grey_maps():
     np.testing.assert_array_equal(grey(torch.tensor([[0, 0.5, 1]]))[0], [[0] * 3, [128] * 3, [255] * 3])

@@ -13,8 +13,9 @@ from ssc.models.weights import load_part, save_weights
 from ssc.report import sheets
 from ssc.report.panels import write_ablation_panels, write_panels, write_reconstructions, write_val_panels
 from ssc.report.pictures import heat
-from ssc.report.ranking import write_scores
 from ssc.runtime.errors import InputError
+from ssc.stages.evaluate import write_scores
+from ssc.workflow.settings import Prediction
 
 CLASSES = ["orbi", "quado"]
 # id: (height, width), labels, has a mask. The sheet prefers those with mask and labels.
@@ -25,7 +26,7 @@ TRAIN = {
     "d": ((48, 48), (2,), False),
     "e": ((30, 90), (2,), True),
 }
-PREDICTION = {"scales": [1.0], "flip": False, "crf": {"enabled": False}}
+PREDICTION = Prediction(scales=[1.0], flip=False, crf={"enabled": False})
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +99,28 @@ def full(data):
 def train_sheet(data, output, **changes):
     arguments = {
         "index": data / "index.tsv",
-        "superpixels": [data / "superpixels.zip"],
-        "cams": [data / "cams.zip"],
-        "classifier": data / "last.safetensors",
-        "irn": data / "irn.safetensors",
-        "pseudo_labels": [data / "labels.zip"],
-        "segmentation": data / "segmentation.safetensors",
+        "archives": {
+            "superpixels": [data / "superpixels.zip"],
+            "cams": [data / "cams.zip"],
+            "pseudo_labels": [data / "labels.zip"],
+        },
+        "weights": {
+            "classifier": data / "last.safetensors",
+            "irn": data / "irn.safetensors",
+            "segmentation": data / "segmentation.safetensors",
+        },
         "masks": [data / "masks.zip"],
         "scores": None,
         "output": output,
         "panels": 8,
         "prediction": PREDICTION,
+        "edge_scale": 1.0,
         "device": "cpu",
     }
-    write_panels(**{**arguments, **changes})
+    for name, value in changes.items():
+        part = next((arguments[key] for key in ("archives", "weights") if name in arguments[key]), arguments)
+        part[name] = value
+    write_panels(**arguments)
 
 
 def val_sheet(data, output, **changes):
@@ -235,7 +244,7 @@ def test_the_reconstruction_is_the_decoders_output(data, drawn, tmp_path, source
     decoder = load_part(path, "reconstruction", ReconstructionNet)
     tiles = by_heading(drawn[0])["b"]["reconstruction"]
     with torch.no_grad():  # 56 x 40 is a multiple of the stride
-        output = decoder(model.stages(normalise(photo(data, "b"))[None])[("early", "last").index(source)])[0]
+        output = decoder(model.forward_features(normalise(photo(data, "b"))[None])[("early", "last").index(source)])[0]
     picture = ((output.permute(1, 2, 0).numpy() + 1) / 2 * 255).round().astype(np.uint8)
     expected = np.asarray(Image.fromarray(picture).resize(tiles.shape[1::-1], Image.Resampling.BICUBIC))
     np.testing.assert_allclose(tiles.astype(int), expected, atol=1)
@@ -250,8 +259,9 @@ def test_superpixel_lines_lie_where_labels_change(data, full):
     lines = np.zeros(size, bool)
     for y in range(size[0]):
         for x in range(size[1]):
-            neighbours = [(y + 1, x), (y, x + 1)]
-            lines[y, x] = any(large[p] != large[y, x] for p in neighbours if p[0] < size[0] and p[1] < size[1])
+            neighbours = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+            inside = [p for p in neighbours if 0 <= p[0] < size[0] and 0 <= p[1] < size[1]]
+            lines[y, x] = any(large[p] > large[y, x] for p in inside)
     np.testing.assert_array_equal(changed, lines)
     assert len(np.unique(tiles["superpixels"][lines], axis=0)) == 1
 
@@ -297,7 +307,7 @@ def test_the_ablation_sheet_has_the_cam_of_each_experiment(data, drawn, tmp_path
     tiles, train_tiles = by_heading(drawn[0]), by_heading(drawn[1])
     for name in "abe":
         np.testing.assert_array_equal(tiles[name]["ssc"], train_tiles[name]["CAM"])
-        cold = heat(photo(data, name), torch.zeros(1, 99, 99))
+        cold = heat(photo(data, name), np.zeros((1, 99, 99), np.float32))
         np.testing.assert_array_equal(tiles[name]["cold"], resize_image(cold, tiles[name]["image"].shape[:2]))
 
 

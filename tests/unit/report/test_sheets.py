@@ -1,14 +1,45 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.data.index import Row
+from ssc.data.index import Index, Row, write_index
 from ssc.report import sheets
-from ssc.report.ranking import write_scores
-from ssc.report.sheets import choose, first_columns, write_sheet
+from ssc.report.sheets import choose, extremes, labels_column, read_scores, write_sheet
 from ssc.runtime.errors import InputError
+from ssc.stages.evaluate import write_scores
+
+
+def test_scores_read_back_in_percent(tmp_path):
+    write_scores(tmp_path / "scores.tsv", {"a/b c": 0.123456, "none": None, "zero": 0.0})
+    assert read_scores(tmp_path / "scores.tsv") == {"a/b c": 12.35, "zero": 0.0}
+    assert "none\t\n" in (tmp_path / "scores.tsv").read_text()
+    with pytest.raises(InputError, match=r"absent\.tsv"):
+        read_scores(tmp_path / "absent.tsv")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, "f"), (2, "ak"), (3, "afk"), (4, "aefk"), (5, "abfjk"), (7, "abefgjk"), (8, "abcefijk"), (11, "abcdefghijk")],
+)
+def test_best_median_and_worst(count, expected):
+    assert "".join(extremes("abcdefghijk", count)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.integers(0, 30), count=st.integers(1, 35))
+def test_as_many_as_asked_for_each_once_and_both_ends_alike(size, count):
+    found = extremes(range(size), count)
+    assert found == sorted(set(found))
+    assert len(found) == min(size, count)
+    below = sum(item < (size - 1) / 2 for item in found)
+    above = sum(item > (size - 1) / 2 for item in found)
+    assert abs(below - above) <= 1
+    if size > 1 and count > 1:
+        assert {0, size - 1} <= set(found)
 
 
 def rows_of(names, labels=(1,)):
@@ -74,19 +105,33 @@ def test_an_absent_table_of_scores_is_told(tmp_path):
         choose(rows_of("a"), Archive(), tmp_path / "scores.tsv", 1)
 
 
-def test_the_ground_truth_is_a_column_where_there_is_one(tmp_path):
-    sample = [(row, "") for row in rows_of("ab")]
-    assert list(first_columns(sample, masks_of(tmp_path, "b"))) == ["image", "ground truth"]
-    assert list(first_columns(sample, masks_of(tmp_path, "x"))) == ["image"]
-
-
-def test_the_caption_ends_with_the_note(tmp_path):
+@pytest.fixture
+def photo_index(tmp_path):
+    """Index of the training photo `a`, which shows the class `orbi`."""
     Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
-    row = Row("a", "val", str(tmp_path / "a.png"), "", (1,))
-    columns = first_columns([(row, "")], Archive())
+    write_index(tmp_path / "index.tsv", Index(["orbi"], [Row("a", "train", str(tmp_path / "a.png"), "", (1,))]))
+    return tmp_path / "index.tsv"
+
+
+def test_the_ground_truth_is_a_column_where_there_is_one(tmp_path, photo_index, monkeypatch):
+    headings = []
+    compose = sheets._compose
+    monkeypatch.setattr(
+        sheets, "_compose", lambda sample, names, *rest: headings.append(names) or compose(sample, names, *rest)
+    )
+    masks_of(tmp_path, "a")
+    own = {"own": labels_column(Archive(tmp_path / "masks.zip"))}
+    common = {"index": photo_index, "scores": None, "panels": 1, "output": tmp_path / "sheet.png"}
+    write_sheet(own, masks=[tmp_path / "masks.zip"], **common)
+    write_sheet(own, masks=[tmp_path / "masks.zip"], show_masks=False, **common)
+    write_sheet(own, masks=[], **common)
+    assert headings == [["image", "ground truth", "own"], ["image", "own"], ["image", "own"]]
+
+
+def test_the_caption_ends_with_the_note(tmp_path, photo_index):
     pictures = []
-    for note in ("", "mIoU 12.3 %"):
-        write_sheet([(row, note)], columns, ["orbi"], tmp_path / "sheet.png")
+    for scores in (None, scores_of(tmp_path, a=0.123)):
+        write_sheet({}, index=photo_index, masks=[], scores=scores, panels=1, output=tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as image:
             pictures.append(np.asarray(image))
     ys, xs = np.nonzero((pictures[0] != pictures[1]).any(-1))

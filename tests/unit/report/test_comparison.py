@@ -4,7 +4,7 @@ import pytest
 
 from ssc.report.comparison import OWN, write_comparison
 from ssc.report.paper import results
-from ssc.runtime.files import read_tsv, write_json
+from ssc.runtime.files import read_table, write_json
 
 RESNET = {"classifier": "resnet50", "segmentation": "resnet101"}
 STAGES = {"seeds": ("train", 1464, 0.5712), "pseudo-labels": ("train", 1464, 0.71), "segmentation": ("val", 1449, 0.73)}
@@ -18,7 +18,8 @@ def compare(tmp_path, *, kind="voc", backbones=RESNET, trained=None, stages=STAG
         write_json(figures[stage], {"stage": stage, "split": split, "images": images, "miou": miou})
     out = {"table": tmp_path / "comparison.tsv", "markdown": tmp_path / "comparison.md"}
     write_comparison(figures=figures, dataset="mine", kind=kind, backbones=backbones, trained=trained or {}, **out)
-    return read_tsv(out["table"]), out["markdown"].read_text().splitlines()
+    rows = read_table(out["table"]).fillna("").to_dict("records")
+    return rows, out["markdown"].read_text().splitlines()
 
 
 def own(rows):
@@ -40,7 +41,7 @@ def test_every_row_of_the_papers_tables_is_there_in_order(tmp_path, kind, backbo
     theirs = [
         (r["table"], r["method"], r["backbone"], r["split"], float(r["miou"])) for r in rows if r["method"] != OWN
     ]
-    paper = [(r.table, r.method, r.backbone, r.split, r.value) for r in results() if r.table in tables]
+    paper = [(r.table, r.method, r.backbone, r.split, r.value) for r in results().itertuples() if r.table in tables]
     assert theirs == paper
     for table, method, name, _, value in paper:
         line = next(x for x in lines if x.startswith(f"| {method} |") and f"| {name} |" in x and f" {value:.1f} " in x)

@@ -1,11 +1,14 @@
 import json
+import subprocess
+import sys
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic, check_member_name, read_json, read_tsv, write_json, write_text, write_tsv
+from ssc.runtime.files import atomic, check_member_name, read_json, read_table, write_json, write_table, write_text
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 
@@ -91,7 +94,7 @@ def test_damaged_json_is_named(tmp_path, content):
         read_json(tmp_path / "v.json")
 
 
-@pytest.mark.parametrize("read", [read_json, read_tsv])
+@pytest.mark.parametrize("read", [read_json, read_table])
 def test_an_absent_file_is_named(tmp_path, read):
     with pytest.raises(InputError, match="absent does not exist"):
         read(tmp_path / "absent")
@@ -99,20 +102,41 @@ def test_an_absent_file_is_named(tmp_path, read):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(*[cells.filter(lambda cell: "\r" not in cell)] * 3), max_size=4))
-def test_tsv_round_trip(tmp_path_factory, rows):
+def test_tables_of_text_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("tsv") / "table.tsv"
-    header = ["id", "image", "labels"]
-    mappings = [dict(zip(header, row, strict=True)) for row in rows]
-    write_tsv(path, header, [list(row) for row in rows])
-    assert read_tsv(path) == mappings
-    by_lists = path.read_bytes()
-    write_tsv(path, header, mappings)
-    assert path.read_bytes() == by_lists
+    write_table(path, pd.DataFrame(rows, columns=["id", "image", "labels"]))
+    table = read_table(path)
+    assert list(table) == ["id", "image", "labels"]
+    assert [tuple(row) for row in table.fillna("").to_numpy()] == rows
 
 
-def test_tsv_is_plain_text_and_a_missing_key_an_empty_cell(tmp_path):
-    write_tsv(tmp_path / "t.tsv", ["id", "miou"], [{"miou": 0.5, "id": "a"}, {"id": "b"}])
-    assert (tmp_path / "t.tsv").read_bytes() == b"id\tmiou\na\t0.5\nb\t\n"
+def test_numbers_are_written_plainly_and_missing_values_as_empty_cells(tmp_path):
+    frame = pd.DataFrame({"id": ["a", "b", None], "images": [3, 4, 5], "miou": [0.125, float("nan"), 100 / 3]})
+    write_table(tmp_path / "t.tsv", frame)
+    assert (tmp_path / "t.tsv").read_bytes() == b"id\timages\tmiou\na\t3\t0.125\nb\t4\t\n\t5\t33.333333333333336\n"
+    write_table(tmp_path / "t.tsv", frame, decimals=1)
+    assert (tmp_path / "t.tsv").read_bytes() == b"id\timages\tmiou\na\t3\t0.1\nb\t4\t\n\t5\t33.3\n"
+    assert names(tmp_path) == ["t.tsv"]
+
+
+def test_cells_that_look_like_something_else_stay_text(tmp_path):
+    (tmp_path / "t.tsv").write_text("id\tmiou\n0012\t1.50\nNA\t\n1e3\tnull\n")
+    table = read_table(tmp_path / "t.tsv")
+    assert table["id"].tolist() == ["0012", "NA", "1e3"]
+    assert table["miou"].isna().tolist() == [False, True, False]
+    assert table["miou"][0] == "1.50" and table["miou"][2] == "null"
+
+
+@pytest.mark.parametrize("content", [b"", b"a\tb\n1\t2\t3\n", b"a\tb\n1\t2\n1\t2\t3\n", b"a\n\xff\n", b'a\n"b\n'])
+def test_damaged_tables_are_named(tmp_path, content):
+    (tmp_path / "t.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.tsv is no readable table"):
+        read_table(tmp_path / "t.tsv")
+
+
+def test_pandas_is_not_imported_before_a_table_is_read():
+    command = "import sys; import ssc.runtime.files, ssc.report.paper; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["a", "2007_000032", "sub/a.png", "a..b", "ä b"])
