@@ -169,9 +169,10 @@ def _members(handle: BinaryIO, keys: Mapping[str, str]) -> Iterator[tuple[str, _
     """Members of a zip, whole or broken off, up to the first damaged one; those alone whose key is the wanted one."""
     path, names = Path(handle.name), {name.encode(): name for name in keys}
     while len(head := handle.read(_HEADER.size)) == _HEADER.size:
-        signature, *_, checksum, size, _, name_length, extra_length = _HEADER.unpack(head)
-        name, extra, data = names.get(handle.read(name_length)), handle.read(extra_length), handle.read(size)
-        if signature != zipfile.stringFileHeader or len(data) != size or zlib.crc32(data) != checksum:
+        signature, *_, checksum, stored, size, name_length, extra_length = _HEADER.unpack(head)
+        name, extra, data = names.get(handle.read(name_length)), handle.read(extra_length), handle.read(stored)
+        # Until its data is written, zipfile has a member stored in 0 bytes with their checksum.
+        if signature != zipfile.stringFileHeader or stored != size or zlib.crc32(data) != checksum:
             return
         if name and extra == _field(keys[name]):
             yield name, _Member(path, handle.tell() - size, size, checksum)

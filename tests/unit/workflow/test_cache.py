@@ -4,7 +4,6 @@ import errno
 import fcntl
 import glob
 import io
-import itertools
 import logging
 import os
 import shutil
@@ -242,7 +241,7 @@ def test_a_flipped_bit_is_not_reused(tmp_path, finished):
     else:
         file = break_off(path, NAMES, 3)
     content = file.read_bytes()
-    for position in range(len(content)):  # the name with a letter beyond ASCII as well
+    for position in range(content.index(b"PK\x01\x02")):  # up to the directory at the end, which nobody reads
         for left in hidden(path):
             left.unlink()
         path.unlink(missing_ok=True)
@@ -360,79 +359,95 @@ def test_members_that_were_not_announced_or_not_added(tmp_path):
 # Kills.
 
 
-def killed_at(line, work):
-    """Do `work` in a process that dies before the given line of the modules that write; whether it came to its end."""
-    reading = {"_cached", "_whole", "_members", "_read", "_field"}  # a kill there is one in the caller's line
-    seen = itertools.count(1)
+def states_of(folder, work):
+    """Contents of a folder by file name, as a kill before any line of the modules that write would leave them."""
+    modules, states = {module.__file__ for module in (cache, archive, files, zipfile)}, []
+
+    def look():
+        state = {file.name: file.read_bytes() for file in folder.iterdir()}
+        if state not in states:
+            states.append(state)
 
     def trace(frame, event, arg):
-        if frame.f_code.co_filename not in (cache.__file__, files.__file__) or frame.f_code.co_name in reading:
+        if frame.f_code.co_filename not in modules:
             return None
-        if event == "line" and next(seen) == line:
-            os.kill(os.getpid(), signal.SIGKILL)
+        look()
         return trace
 
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    look()
+    return states
+
+
+def lay_out(folder, state):
+    """That state, as Snakemake and `job` lay it out for the next run: without the outputs and temporary files."""
+    folder.mkdir()
+    for name, content in state.items():
+        (folder / name).write_bytes(content)
+    for path in [file for file in folder.iterdir() if not file.name.startswith(".")]:
+        path.unlink()
+        files.remove_temporaries(path)
+
+
+def test_members_outlive_a_killed_process(tmp_path):
+    path = tmp_path / "x.zip"
     child = os.fork()
     if not child:
-        try:
-            sys.settrace(trace)
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL)
-    return status == 0
+        fill(path, NAMES, done=lambda name: name == "ü" and os.kill(os.getpid(), signal.SIGKILL))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert fill(path, NAMES) == NAMES[3:]
+    assert path.read_bytes() == wanted(NAMES)
 
 
 def test_a_kill_at_any_line_loses_nothing_and_is_cleaned_up(tmp_path):
-    """Member a of an earlier run, b/c of a job killed before, ü of the one that is killed now."""
-    names, start, log = NAMES[:3], tmp_path / "start", tmp_path / "done"
-    fill(start / "x.zip", ["a"])
-    (start / "x.zip").unlink()
-    break_off(start / "x.zip", names, 1)
-    shutil.copy(start / f".x.zip.{A}.cache", start / f".x.zip.{B}.cache")
-    shutil.copy(start / f".x.zip.{A}.cache", start / f".x.zip.{B}.{B}.cache")
+    """Member a of an earlier run, b/c of a job killed before, ü and d of the one that is killed now."""
+    path, done = tmp_path / "start" / "x.zip", tmp_path / "start" / ".done"
+    fill(path, NAMES[:1])
+    path.unlink()
+    own = break_off(path, NAMES, 1)
+    shutil.copy(own, path.with_name(f".x.zip.{B}.cache"))
+    shutil.copy(own, path.with_name(f".x.zip.{B}.{B}.cache"))
+    done.touch()
 
     def note(name):
-        log.write_text(name)
+        done.write_text(done.read_text() + name)
 
-    for line in itertools.count(1):
-        path = shutil.copytree(start, tmp_path / f"{line}") / "x.zip"
-        log.unlink(missing_ok=True)
-        ended = killed_at(line, lambda path=path: fill(path, names, done=note))
-        if ended:
-            assert_clean(path)
-        path.unlink(missing_ok=True)  # as Snakemake does before it runs the rule again
-        files.remove_temporaries(path)  # as `job` does
-        assert set(fill(path, names)) <= (set() if log.exists() else {"ü"})
-        assert path.read_bytes() == wanted(names)
+    states = states_of(path.parent, lambda: fill(path, NAMES, done=note))
+    assert len(states) > 10
+    for number, state in enumerate(states):
+        path = tmp_path / f"{number}" / "x.zip"
+        lay_out(path.parent, {"x.zip": b"", **state})
+        left = (path.parent / ".done").read_text()
+        (path.parent / ".done").unlink()
+        assert set(fill(path, NAMES)) <= {"ü", "d"} - set(left)
+        assert path.read_bytes() == wanted(NAMES)
         assert_clean(path)
-        shutil.rmtree(path.parent)
-        if ended:
-            break
-    assert line > 100
 
 
 @pytest.mark.parametrize("earlier", [b"result", b"another"])
 def test_a_kill_while_an_output_is_cached_leaves_one_of_the_two(tmp_path, earlier):
-    path = tmp_path / "x.safetensors"
-    for line in itertools.count(1):
-        path.write_bytes(earlier)
-        cache.keep(path, A)
-        path.unlink()
-        path.write_bytes(b"result")
-        ended = killed_at(line, lambda: cache.keep(path, A))
-        path.unlink()
-        files.remove_temporaries(path)
-        assert cache.intact(path, A)
+    path = tmp_path / "start" / "x.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(earlier)
+    cache.keep(path, A)
+    path.unlink()
+    path.write_bytes(b"result")
+    states = states_of(path.parent, lambda: cache.keep(path, A))
+    assert len(states) > 1
+    for number, state in enumerate(states):
+        path = tmp_path / f"{number}" / "x.safetensors"
+        lay_out(path.parent, state)
         cache.restore(path, A)
-        assert path.read_bytes() in ((b"result",) if ended else (b"result", earlier))
-        assert len(hidden(path)) == 1 or not ended
-        path.unlink()
-        if ended:
-            break
-    assert line > 8
+        assert path.read_bytes() in (b"result", earlier)
+        assert not list(path.parent.glob(".*.tmp"))
+    assert path.read_bytes() == b"result"
+    assert len(hidden(path)) == 1
 
 
 runs = st.lists(
