@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ssc.archive import Archive
-from ssc.cams import read_cams
 from ssc.cli import main
 from ssc.interop.released_cams import convert_cams, read_released_cams
 from ssc.runtime.errors import InputError
@@ -80,9 +79,9 @@ def test_converted_files_go_through_the_pipeline(tiny_set, tmp_path, capsys):
     assert f"Wrote 3 files to {output}." in capsys.readouterr().out
     import_cams(index=tiny_set, shard="1-of-1", folder=output, output=tmp_path / "cams.zip")
     for name, value in expected.items():
-        classes, maps = read_cams(Archive(tmp_path / "cams.zip"), name)
+        classes, maps = Archive(tmp_path / "cams.zip").cams(name)
         assert classes.tolist() == [key + 1 for key in value["keys"].tolist()]
-        np.testing.assert_array_equal(maps.numpy(), value["cam"].half().float().numpy())
+        np.testing.assert_array_equal(maps, value["cam"].half().float().numpy())
 
 
 # What is refused

@@ -194,8 +194,8 @@ CREATURE = Creature(
 )
 
 
-def draw(*things):
-    return drawing.draw(rng(), Composition("slate", 0.2, list(things)), 160)
+def draw(*things, size=160):
+    return drawing.draw(rng(), Composition("slate", 0.2, list(things)), size)
 
 
 def mask_of(*things):
@@ -254,8 +254,8 @@ def test_creatures_fit_their_window(half_tangent, facing, label, tail):
     window = drawing.Canvas.window
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing.Canvas, "window", lambda canvas, x, y, reach: window(canvas, x, y, 9.0))
-        unclipped = draw(creature)
-    for drawn, expected in zip(draw(creature), unclipped, strict=True):
+        unclipped = draw(creature, size=80)
+    for drawn, expected in zip(draw(creature, size=80), unclipped, strict=True):
         assert np.array_equal(drawn, expected)
 
 
