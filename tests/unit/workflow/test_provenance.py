@@ -12,7 +12,7 @@ import torch
 
 from ssc.workflow import provenance
 from ssc.workflow.provenance import clear_caches, counted_code, file_digest, fingerprint, source_digest
-from ssc.workflow.settings import IRN, Classifier, Superpixels
+from ssc.workflow.settings import IRN, Classifier, IRNLabels, Superpixels
 
 SOURCE = Path(provenance.__file__).parents[1]
 STAGES = [f"ssc.{room}.{path.stem}" for room in ("stages", "training") for path in sorted((SOURCE / room).glob("*.py"))]
@@ -272,7 +272,7 @@ def _classifier(rng):
     ("module", "settings", "call", "least"),
     [
         ("ssc.stages.superpixels", Superpixels(), _superpixels, 15),
-        ("ssc.stages.irn_labels", Superpixels(), _irn_labels, 12),
+        ("ssc.stages.irn_labels", IRNLabels(), _irn_labels, 12),
         ("ssc.training.classifier", Classifier(backbone="resnet18"), _classifier, 15),
     ],
 )
