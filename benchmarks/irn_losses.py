@@ -13,9 +13,9 @@ from torch import Tensor
 
 from benchmarks.harness import Figure, Row, interleaved, run
 from benchmarks.scenes import cells
-from ssc.affinity import EPSILON, irn_losses, pair_offsets, path_points
-from ssc.constants import IGNORE
-from benchmarks.memory import saved_bytes
+from ssc.affinity import irn_losses, pair_offsets, path_points
+from ssc.constants import EPSILON, IGNORE
+from ssc.models.size import saved_bytes
 
 RADIUS = 10
 

@@ -25,13 +25,6 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("masks", type=Path, help="ground truth likewise; 255 is ignored")
     evaluate.add_argument("--num-classes", type=int, help="classes with background (default: largest id + 1)")
 
-    memory = commands.add_parser("memory", help="bytes that a training step of the classifier saves for backward")
-    memory.add_argument("--size", type=int, default=512, help="side of the training window (default: 512)")
-    memory.add_argument("--backbone", default="resnet50", help="network (default: resnet50)")
-    memory.add_argument("--classes", type=int, default=20, help="foreground classes (default: 20)")
-    memory.add_argument("--batch", type=int, default=1, help="photos per step (default: 1)")
-    memory.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="default: fp32")
-
     weights = commands.add_parser("import-weights", help="turn a published checkpoint into a weight file of ssc")
     kinds = weights.add_subparsers(dest="kind", required=True)
     for kind, network in (("classifier", "ResNet-50"), ("irn", "ResNet-50"), ("segmentation", "DeepLabV2, ResNet-101")):
@@ -61,7 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
     run = {
         "predict": _predict,
         "evaluate": _evaluate,
-        "memory": _memory,
         "import-weights": _import_weights,
         "convert-cams": _convert_cams,
         "verify": _verify,
@@ -78,12 +70,12 @@ def _predict(options: argparse.Namespace) -> None:
 
     from ssc.archive import encode_labels
     from ssc.data.transforms import read_image
-    from ssc.runtime.device import select_device
-    from ssc.report.pictures import overlay
-    from ssc.runtime.files import atomic
-    from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
-    from ssc.runtime.progress import track
     from ssc.models.weights import read_header
+    from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
+    from ssc.report.pictures import overlay
+    from ssc.runtime.device import select_device
+    from ssc.runtime.files import atomic
+    from ssc.runtime.progress import track
 
     names = [photo.stem for photo in options.photos]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -118,20 +110,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"mIoU {100 * figures['miou']:.2f} % over {figures['images']} images")
     for name, iou in figures["iou"].items():
         print(f"  {name:>12}  {'absent' if iou is None else f'{100 * iou:6.2f}'}")
-
-
-def _memory(options: argparse.Namespace) -> None:
-    from ssc.models.networks import OUTPUT_STRIDES
-    from benchmarks.memory import PAPER, measure_rows, memory_table
-
-    if options.backbone not in OUTPUT_STRIDES:
-        raise InputError(f"There is no backbone {options.backbone!r}; take one of {', '.join(OUTPUT_STRIDES)}.")
-    settings = {**PAPER, "backbone": options.backbone, "crop": options.size}
-    print(
-        memory_table(
-            measure_rows(settings, num_classes=options.classes, batch=options.batch, precision=options.precision)
-        )
-    )
 
 
 def _import_weights(options: argparse.Namespace) -> None:
