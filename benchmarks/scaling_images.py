@@ -103,7 +103,7 @@ def stages(folder: Path, count: int, *, most: int) -> dict[str, Callable[[], Non
 
 
 def cost(folder: Path, stage: str, count: int, most: int) -> tuple[float, int]:
-    """Seconds of a stage on `count` images, and the bytes that it takes beyond what is there; of one run, since the next
+    """Seconds of a stage on `count` images, and the bytes that it takes beyond what is there; of one run, as the next
     would find its results in the cache."""
     stages(folder, WARM_UP, most=most)[stage]()
     step = stages(folder, count, most=most)[stage]
