@@ -25,18 +25,21 @@ bench: install
 	$(BIN)/python -m benchmarks
 
 chaos: install
-	$(BIN)/python -m chaos
+	$(BIN)/python -m tests.faults
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/lint-imports
+	$(BIN)/python -m ssc.workflow.generated --check
 	$(BIN)/snakemake --lint
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/python -m ssc.workflow.generated
 
 install: $(READY)
 
@@ -70,4 +73,4 @@ $(TOOLS)/.installed:
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find ssc tests benchmarks chaos -name __pycache__ -prune -exec rm -rf {} +
+	find ssc tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

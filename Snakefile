@@ -22,17 +22,15 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/inputs.smk"
-include: "rules/reported.smk"
 include: "rules/download.smk"
 include: "rules/data.smk"
 include: "rules/superpixels.smk"
-include: "rules/weights.smk"
 include: "rules/classifier.smk"
 include: "rules/cams.smk"
 include: "rules/irn.smk"
 include: "rules/pseudo_labels.smk"
 include: "rules/segmentation.smk"
+include: "rules/ready.smk"
 include: "rules/report.smk"
 include: "rules/ablation.smk"
 
@@ -54,17 +52,17 @@ rule all:
 
 rule seeds:
     input:
-        made(config["experiment"], "seeds", "seeds.json"),
+        of_owner(config["experiment"], "seeds", rules.evaluate_seeds.output.figures),
 
 
 rule pseudo_labels:
     input:
-        made(config["experiment"], "pseudo_labels", "pseudo_labels.json"),
+        of_owner(config["experiment"], "pseudo_labels", rules.evaluate_pseudo_labels.output.figures),
 
 
 rule segmentation:
     input:
-        made(config["experiment"], "predictions", "segmentation.json"),
+        of_owner(config["experiment"], "predictions", rules.evaluate_predictions.output.figures),
 
 
 rule test_archive:
@@ -79,12 +77,24 @@ rule ablation:
         f"{ABLATION}/curves.png",
         f"{ABLATION}/panels.png",
         f"{ABLATION}/reconstructions.png",
-        f"{ABLATION}/memory.tsv",
 
 
 onstart:
-    check_run_fits()
+    shared = {stage: owner(config["experiment"], stage) for stage in made(config["experiment"]) if not STAGES[stage].shared}
+    for name in dict.fromkeys(shared.values()):
+        if name != config["experiment"]:
+            stages = ", ".join(stage for stage, maker in shared.items() if maker == name)
+            print(f"In {RESULTS}/{name}/, since experiment {name} has the same settings for them: {stages}.")
+    # Without an index yet, its rule looks whether there is room.
+    if Path(INDEX).exists():
+        try:
+            print(check_room(read_index(INDEX), resolved(config["experiment"]), RESULTS, owners=shared))
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
 
 
 onsuccess:
-    print_summary()
+    (summary,) = map(Path, run_files("summary.txt"))
+    if summary.exists() and summary.stat().st_mtime > STARTED:
+        print(f"\n{summary.read_text()}")
+        print(f"More in {summary.parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")

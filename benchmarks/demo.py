@@ -10,7 +10,7 @@ all jobs were made in one go.
 from pathlib import Path
 
 from benchmarks.harness import ROOT, Figure, Row, run
-from ssc.runtime.files import read_tsv
+from ssc.runtime.files import read_table
 
 RESULTS = ROOT / "results" / "demo"
 ABSENT = "There is no whole run of the demo: run make demo first."
@@ -22,7 +22,7 @@ def jobs(results: Path) -> list[tuple[float, float, float | None]]:
     """Start, end (seconds) and memory (MB; None where the job was too short to be sampled) of each job of the run."""
     found = []
     for path in [*(results / "benchmarks").rglob("*.tsv"), *(results / "ssc" / "benchmarks").rglob("*.tsv")]:
-        for job in read_tsv(path):
+        for job in read_table(path).fillna("").to_dict("records"):
             end = path.stat().st_mtime
             memory = float(job["max_rss"]) if job["max_rss"] not in ("-", "NA", "") else None
             found.append((end - float(job["s"]), end, memory))

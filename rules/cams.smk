@@ -5,11 +5,15 @@ rule cams:
     input:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
-        weights=unless_ready("cams", trained("classifier")),
-        checked=unless_ready("cams", trained_facts("classifier")),
-        superpixels=refining_superpixels,
+        weights=weights("classifier"),
+        checked=checked("classifier"),
+        superpixels=lambda w: (
+            rules.superpixels.output.archive.format(shard=w.shard)
+            if experiments.refines_cams(resolved(w.experiment))
+            else []
+        ),
     output:
-        f"{RUN}/cams/{{shard}}.zip",
+        **outputs("cams"),
     log:
         f"{RUN}/logs/cams/{{shard}}.log",
     benchmark:
@@ -22,9 +26,9 @@ rule cams:
         runtime=growing(240),
         gpu=GPU,
     params:
-        settings=setting("cams"),
-        precision=setting("precision"),
-        source=source("cams", "ssc.cams"),
+        settings=lambda w: resolved(w.experiment).cams.decisive(),
+        precision=config["precision"],
+        source=code("ssc.stages.cams", "cams", "classifier"),
     script:
         "../workflow_scripts/cams.py"
 
@@ -33,10 +37,10 @@ rule count_seeds:
     input:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
-        cams=artefact("cams", "cams/{shard}.zip"),
-        masks=f"{RESULTS}/masks/train/{{shard}}.zip",
+        cams=owned("cams", rules.cams.output.archive),
+        masks=rules.masks.output.archive.replace("{split}", "train"),
     output:
-        f"{RUN}/seeds/{{shard}}.json",
+        **outputs("count_seeds"),
     log:
         f"{RUN}/logs/count_seeds/{{shard}}.log",
     benchmark:
@@ -48,8 +52,8 @@ rule count_seeds:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        thresholds=setting("seeds", "thresholds"),
-        source=source_digest("ssc.seeds"),
+        thresholds=lambda w: resolved(w.experiment).seeds.thresholds,
+        source=source_digest("ssc.stages.seeds"),
     script:
         "../workflow_scripts/count_seeds.py"
 
@@ -58,9 +62,9 @@ rule evaluate_seeds:
     input:
         index=TRAIN_INDEX,
         classes=CLASSES,
-        shards=expand(f"{RUN}/seeds/{{shard}}.json", shard=SHARDS, allow_missing=True),
+        shards=shards(rules.count_seeds.output.counts),
     output:
-        f"{RUN}/seeds.json",
+        **outputs("evaluate_seeds"),
     log:
         f"{RUN}/logs/evaluate_seeds.log",
     benchmark:
@@ -72,7 +76,7 @@ rule evaluate_seeds:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        threshold=setting("seeds", "threshold"),
-        source=source_digest("ssc.seeds"),
+        threshold=lambda w: resolved(w.experiment).seeds.threshold,
+        source=source_digest("ssc.stages.seeds"),
     script:
         "../workflow_scripts/evaluate_seeds.py"

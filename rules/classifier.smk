@@ -1,16 +1,56 @@
-# The CAM classifier with DRS, CDR and ASM.
+# The CAM classifier with DRS, CDR and ASM, and the warm start that stands for ImageNet weights where there are none.
+
+
+rule warm_start:
+    input:
+        index=TRAIN_INDEX,
+        classes=CLASSES,
+    output:
+        **outputs("warm_start"),
+    log:
+        f"{RESULTS}/logs/warm_start/{{backbone}}-stride{{stride}}-seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/warm_start/{{backbone}}-stride{{stride}}-seed{{seed}}.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(16000),
+        runtime=1440,
+        gpu=GPU,
+    params:
+        settings=lambda w: warm_start(w).decisive(),
+        precision=config["precision"],
+        threads=config["threads"],
+        source=lambda w: source_digest("ssc.training.classifier", warm_start(w)),
+    script:
+        "../workflow_scripts/warm_start.py"
+
+
+def warm_start(wildcards):
+    """Settings of the warm start of a backbone."""
+    run = resolved(config["experiment"])
+    return warm_start_settings(run, backbone=wildcards.backbone, output_stride=int(wildcards.stride))
+
+
+def loss_network(wildcards):
+    """Input function: weights of the perceptual loss's network, where there is one."""
+    run = resolved(wildcards.experiment)
+    own = run.classifier.cdr
+    return start(own.weights, own.network, run) if experiments.uses_loss_network(run) else []
 
 
 rule train_classifier:
     input:
         index=TRAIN_INDEX,
         classes=CLASSES,
-        superpixels=superpixel_files,
-        initial=weight_file("classifier"),
-        loss_weights=loss_network_file,
+        superpixels=lambda w: (
+            shards(rules.superpixels.output.archive) if resolved(w.experiment).classifier.asm.enabled else []
+        ),
+        initial=start_weights("classifier"),
+        loss_weights=loss_network,
     output:
-        weights=f"{RUN}/classifier.safetensors",
-        history=f"{RUN}/classifier_losses.json",
+        **outputs("train_classifier"),
     log:
         f"{RUN}/logs/train_classifier.log",
     benchmark:
@@ -23,10 +63,10 @@ rule train_classifier:
         runtime=1440,
         gpu=GPU,
     params:
-        settings=setting("classifier"),
-        seed=setting("seed"),
-        precision=setting("precision"),
-        threads=setting("threads"),
-        source=source_digest("ssc.training.classifier"),
+        settings=lambda w: resolved(w.experiment).classifier.decisive(),
+        seed=lambda w: resolved(w.experiment).seed,
+        precision=config["precision"],
+        threads=config["threads"],
+        source=code("ssc.training.classifier", "classifier"),
     script:
         "../workflow_scripts/train_classifier.py"

@@ -1,6 +1,7 @@
-# Names and the one provider of configuration values that all rules use.
+# Names, and the one provider of settings that all rules use.
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -10,21 +11,20 @@ from pathlib import Path
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
-from ssc.workflow.config import complete, load_schema, refuse_repeats, resolve, warm_start_settings
 from ssc.data.index import SPLITS, read_index
-from ssc.data.releases import BESIDE, FOLDER, RELEASES, located, release_folders
+from ssc.data.releases import FOLDER, RELEASES, located, release_folders
 from ssc.runtime.errors import InputError
+from ssc.workflow import experiments
+from ssc.workflow.config import complete, refuse_repeats, resolve
 from ssc.workflow.disk import check_room
-from ssc.workflow.experiments import made_stages, owner, reported_stages, sweep_experiments, sweep_name, with_seed
-from ssc.report.paper import ABLATION as ABLATION_ROWS
 from ssc.workflow.provenance import source_digest
-from ssc.workflow.experiments import step_names
+from ssc.workflow.settings import warm_start_settings
+from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, stage_of
 
-SCHEMA = load_schema(workflow.source_path("../config/schema.yaml"))
 try:
     for file in workflow.configfiles:
         refuse_repeats(file)
-    config.update(complete(config, SCHEMA))
+    config.update(complete(config))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -47,10 +47,6 @@ SHARD_INDEX = f"{RESULTS}/index/{{split}}/{{shard}}.tsv"
 TRAIN_INDEX = f"{RESULTS}/index/train.tsv"
 TRAIN_SHARD_INDEX = f"{RESULTS}/index/train/{{shard}}.tsv"
 CLASSES = f"{RESULTS}/classes.txt"
-# Stages that a run reports, and trainings whose losses it draws, by their names in the report.
-REPORTED = {"seeds": "seeds", "pseudo_labels": "pseudo-labels", "predictions": "segmentation"}
-TRAININGS = {"classifier": "classifier", "irn": "IRN", "segmentation": "segmentation"}
-FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 STARTED = time.time()
 # A scheduler that is about to end a job sends SIGUSR1 to all its processes. A training answers it; the Snakemake around
 # the training must live until it has.
@@ -60,34 +56,18 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 GPU = int(config["device"].startswith("cuda") or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
 
 
-wildcard_constraints:
-    release="|".join(RELEASES),
-    experiment=r"[A-Za-z0-9][A-Za-z0-9_.]*(-seed[0-9]+)?",
-    shard=r"[0-9]+-of-[0-9]+",
-    split=r"train|val|test",
-    seed=r"[0-9]+",
-
-
 @cache
 def resolved(experiment):
+    """The settings of an experiment."""
     try:
-        return resolve(config, SCHEMA, experiment)
+        return resolve(config, experiment)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
 
-def check_weights():
-    """Stop if a file of weights is absent: where results are there, Snakemake would go on with them and say nothing."""
-    run = resolved(config["experiment"])
-    files = {f"{stage}.{key}": run[stage][key] for stage in TRAININGS for key in ("weights", "trained")}
-    files["classifier.cdr.weights"] = run["classifier"]["cdr"]["weights"]
-    for key, file in files.items():
-        if file not in (None, "none", "imagenet", "warm_start") and not Path(file).exists():
-            raise WorkflowError(f"{key}: {file} does not exist; mend the path.")
-
-
-check_weights()
-
+# Where results are there, Snakemake would go on with them and not ask for the file.
+if missing := experiments.missing_weights(resolved(config["experiment"])):
+    raise WorkflowError(f"{missing[0]}: {missing[1]} does not exist; correct the path.")
 
 # Experiments in the order in which they own what they share. Snakemake puts those of a --configfile first; an experiment
 # that is added there must not take over what the shipped ones have made.
@@ -95,69 +75,103 @@ SHIPPED = load_configfile(workflow.source_path("../config/experiments.yaml"))["e
 EXPERIMENTS = [*SHIPPED, *(name for name in config["experiments"] if name not in SHIPPED)]
 
 
+def with_ready(stage):
+    """Wildcard constraint: experiments that name ready files for a stage."""
+    names = [re.escape(name) for name in EXPERIMENTS if experiments.ready(resolved(name), stage)]
+    return f"(?:{'|'.join(names)})(?:-seed[0-9]+)?" if names else "(?!)"
+
+
+wildcard_constraints:
+    release="|".join(RELEASES),
+    experiment=r"[A-Za-z0-9][A-Za-z0-9_.]*(-seed[0-9]+)?",
+    shard=r"[0-9]+-of-[0-9]+",
+    split=r"train|val|test",
+    seed=r"[0-9]+",
+    stage="|".join(TRAININGS),
+
+
+def outputs(rule):
+    """Output files of a rule of the stage table, by name."""
+    folder = RESULTS if stage_of(rule).shared else RUN
+    return {name: f"{folder}/{path}" for name, path in RULES[rule].outputs.items()}
+
+
+def shards(path):
+    """`path` for all shards."""
+    return expand(path, shard=SHARDS, allow_missing=True)
+
+
 @cache
-def maker(experiment, stage):
-    """The experiment in whose folder a stage's artefacts for `experiment` lie: the first with the same settings."""
-    return owner(resolved(experiment), stage, EXPERIMENTS, resolved)
+def owner(experiment, stage):
+    """The experiment in whose folder a stage's results for `experiment` lie: the first with the same settings."""
+    return experiments.owner(resolved(experiment), stage, EXPERIMENTS, resolved)
 
 
-def made(experiment, stage, path):
-    """`path` in the folder of the experiment that makes a stage's artefacts for `experiment`."""
-    return f"{RESULTS}/{maker(experiment, stage)}/{path}"
+def owned(stage, paths):
+    """Input function: a stage's files in the folder of the experiment that makes them for the job's experiment.
+
+    `{split}` is the job's own, or that which the experiment predicts.
+    """
+
+    def files(wildcards):
+        split = resolved(wildcards.experiment).prediction.split
+        own = {"split": split, **wildcards, "experiment": owner(wildcards.experiment, stage)}
+        return paths.format(**own) if isinstance(paths, str) else [path.format(**own) for path in paths]
+
+    return files
 
 
-def artefact(stage, path):
-    """Input function: a file of a stage that the job's experiment reads; `{shard}` stands for the job's own shard."""
-    return lambda wildcards: made(wildcards.experiment, stage, path.format(**wildcards))
+def weights(stage):
+    """Input function: the weights of a training: ready ones where any are named."""
+    trained = owned(stage, f"{RUN}/{stage}.safetensors")
+    return lambda w: experiments.ready(resolved(w.experiment), stage) or trained(w)
 
 
-def artefacts(stage, path):
-    """Input function: a stage's files of all shards."""
-    return lambda wildcards: expand(made(wildcards.experiment, stage, path), shard=SHARDS)
-
-
-def trained(stage):
-    """Input function: the weights of a training stage, which are made only where none are named."""
-
-    def file(wildcards):
-        ready = resolved(wildcards.experiment)[stage]["trained"]
-        return ready or made(wildcards.experiment, stage, f"{stage}.safetensors")
-
-    return file
-
-
-def trained_facts(stage):
+def checked(stage):
     """Input function: what is known of ready weights, made only if they fit the data set; nothing where none are named."""
+    facts = owned(stage, f"{RUN}/ready/{stage}.json")
+    return lambda w: facts(w) if experiments.ready(resolved(w.experiment), stage) else []
+
+
+def start(word, network, run):
+    """The file that a `weights` key stands for; nothing for `none`.
+
+    Args:
+        word: its value.
+        network: name of the network that it is for.
+        run: settings of the experiment.
+    """
+    match word:
+        case "none":
+            return []
+        case "imagenet":
+            return f"{WEIGHTS}/{network}.safetensors"
+        case "warm_start":
+            own = run.classifier
+            return outputs("warm_start")["weights"].format(
+                backbone=own.backbone, stride=own.output_stride, seed=run.seed
+            )
+        case path:
+            return path
+
+
+def start_weights(stage):
+    """Input function: the weights that a training starts from."""
 
     def file(wildcards):
-        ready = resolved(wildcards.experiment)[stage]["trained"]
-        return made(wildcards.experiment, stage, f"trained/{stage}.json") if ready else []
+        run = resolved(wildcards.experiment)
+        own = getattr(run, stage)
+        return start(own.weights, own.backbone, run)
 
     return file
 
 
-def unless_ready(section, file):
-    """Input function: what the input function `file` gives; nothing where `section` names a folder of ready results."""
-    return lambda wildcards: [] if resolved(wildcards.experiment)[section]["folder"] else file(wildcards)
-
-
-def setting(*keys):
-    """Params function: the value under `keys` in the configuration of the job's experiment."""
-
-    def value(wildcards):
-        found = resolved(wildcards.experiment)
-        for key in keys:
-            found = found[key]
-        return found
-
-    return value
-
-
-def source(section, module):
-    """Params function: digest of the code that makes a stage's results, or takes them over from a folder."""
+def code(module, *sections):
+    """Params function: digest of the code that can change a module's numbers with these sections of the settings."""
 
     def digest(wildcards):
-        return source_digest("ssc.stages.ready_files" if resolved(wildcards.experiment)[section]["folder"] else module)
+        run = resolved(wildcards.experiment)
+        return source_digest(module, *(getattr(run, section) for section in sections))
 
     return digest
 
@@ -173,25 +187,3 @@ def growing(amount):
 def run_files(*names):
     """Files of the configured experiment."""
     return [f"{RESULTS}/{config['experiment']}/{name}" for name in names]
-
-
-def check_run_fits():
-    """Stop if the disk has too little room for the configured run; before there is an index, its rule does so."""
-    try:
-        index = read_index(INDEX)
-    except InputError:
-        return  # its rule, or the job that reads it, says what is wrong
-    try:
-        stages = made_stages(resolved(config["experiment"]))
-        makers = {stage: maker(config["experiment"], stage) for stage in stages}
-        print(check_room(index, resolved(config["experiment"]), RESULTS, makers=makers))
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def print_summary():
-    """Print the table if the run that has just ended made it."""
-    (table,) = run_files("summary.txt")
-    if Path(table).exists() and Path(table).stat().st_mtime > STARTED:
-        print(f"\n{Path(table).read_text()}")
-        print(f"More in {Path(table).parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")

@@ -1,9 +1,46 @@
 # The data set: index of all images, ground-truth masks for evaluation.
 
 
+def index_settings():
+    """The data set as the index sees it: the demo's generated scenes are a folder like a user's own."""
+    data = config["dataset"]
+    if data["kind"] == "demo":
+        return {"kind": "folder", "root": str(rules.demo_data.output.folder), "masks": "masks"}
+    return located(resolved(config["experiment"]).dataset.decisive())
+
+
+def data_files():
+    """What decides on the index: folders to download, and files of the user's own folders.
+
+    None of those files is missing, so that the index can say what is.
+    """
+    data = {key: None if value == "download" else value for key, value in config["dataset"].items()}
+
+    def listed(root, place, pattern):
+        return [str(file) for file in sorted(Path(root, place).glob(pattern))] if root else []
+
+    match data["kind"]:
+        case "demo":
+            return rules.demo_data.output.folder
+        case "coco":
+            names = [data["train_instances"], data["val_instances"]]
+        case "folder":
+            names = [f"{data['root']}/{name}" for name in (data["labels"], data["classes"] or "classes.txt")]
+        case "voc":
+            splits = "ImageSets/Segmentation/*.txt"
+            names = [
+                file
+                for root in (data["root"], data["test_root"])
+                for place in ("VOCdevkit/VOC2012", "VOC2012", ".")
+                for file in listed(root, place, splits)
+            ]
+            names += [file for place in ("dataset", ".") for file in listed(data["sbd"], place, "*.txt")]
+    return release_folders(config["dataset"]) + [name for name in names if name and Path(name).exists()]
+
+
 rule demo_data:
     output:
-        directory(f"{RESULTS}/data"),
+        folder=directory(outputs("demo_data")["folder"]),
     log:
         f"{RESULTS}/logs/demo_data.log",
     benchmark:
@@ -15,10 +52,7 @@ rule demo_data:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        train=config["dataset"]["train"],
-        val=config["dataset"]["val"],
-        size=config["dataset"]["size"],
-        seed=config["dataset"]["seed"],
+        settings={key: config["dataset"].get(key) for key in ("train", "val", "size", "seed")},
         source=source_digest("ssc.data.demo"),
     script:
         "../workflow_scripts/demo_data.py"
@@ -30,8 +64,7 @@ rule index:
     output:
         expand(SPLIT_INDEX, split=SPLITS),
         expand(SHARD_INDEX, split=SPLITS, shard=SHARDS),
-        index=INDEX,
-        classes=CLASSES,
+        **outputs("index"),
     log:
         f"{RESULTS}/logs/index.log",
     benchmark:
@@ -54,7 +87,7 @@ rule masks:
         index=SHARD_INDEX,
         classes=CLASSES,
     output:
-        f"{RESULTS}/masks/{{split}}/{{shard}}.zip",
+        **outputs("masks"),
     log:
         f"{RESULTS}/logs/masks/{{split}}/{{shard}}.log",
     benchmark:
@@ -66,6 +99,6 @@ rule masks:
         mem_mb=growing(6000),
         runtime=growing(60),
     params:
-        source=source_digest("ssc.data.masks"),
+        source=source_digest("ssc.stages.masks"),
     script:
         "../workflow_scripts/masks.py"

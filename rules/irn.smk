@@ -5,9 +5,9 @@ rule irn_labels:
     input:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
-        cams=artefact("cams", "cams/{shard}.zip"),
+        cams=owned("cams", rules.cams.output.archive),
     output:
-        f"{RUN}/irn_labels/{{shard}}.zip",
+        **outputs("irn_labels"),
     log:
         f"{RUN}/logs/irn_labels/{{shard}}.log",
     benchmark:
@@ -19,7 +19,7 @@ rule irn_labels:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        settings=setting("irn_labels"),
+        settings=lambda w: resolved(w.experiment).irn_labels.decisive(),
         source=source_digest("ssc.stages.irn_labels"),
     script:
         "../workflow_scripts/irn_labels.py"
@@ -29,11 +29,10 @@ rule train_irn:
     input:
         index=TRAIN_INDEX,
         classes=CLASSES,
-        labels=artefacts("irn_labels", "irn_labels/{shard}.zip"),
-        initial=weight_file("irn"),
+        labels=owned("irn_labels", shards(rules.irn_labels.output.archive)),
+        initial=start_weights("irn"),
     output:
-        weights=f"{RUN}/irn.safetensors",
-        history=f"{RUN}/irn_losses.json",
+        **outputs("train_irn"),
     log:
         f"{RUN}/logs/train_irn.log",
     benchmark:
@@ -46,10 +45,10 @@ rule train_irn:
         runtime=1440,
         gpu=GPU,
     params:
-        settings=setting("irn"),
-        seed=setting("seed"),
-        precision=setting("precision"),
-        threads=setting("threads"),
-        source=source_digest("ssc.training.irn"),
+        settings=lambda w: resolved(w.experiment).irn.decisive(),
+        seed=lambda w: resolved(w.experiment).seed,
+        precision=config["precision"],
+        threads=config["threads"],
+        source=code("ssc.training.irn", "irn"),
     script:
         "../workflow_scripts/train_irn.py"

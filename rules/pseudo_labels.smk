@@ -5,12 +5,11 @@ rule random_walk:
     input:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
-        cams=unless_ready("pseudo_labels", artefact("cams", "cams/{shard}.zip")),
-        weights=unless_ready("pseudo_labels", trained("irn")),
-        checked=unless_ready("pseudo_labels", trained_facts("irn")),
+        cams=owned("cams", rules.cams.output.archive),
+        weights=weights("irn"),
+        checked=checked("irn"),
     output:
-        labels=f"{RUN}/pseudo_labels/{{shard}}.zip",
-        confidence=f"{RUN}/confidence/{{shard}}.zip",
+        **outputs("random_walk"),
     log:
         f"{RUN}/logs/random_walk/{{shard}}.log",
     benchmark:
@@ -23,9 +22,9 @@ rule random_walk:
         runtime=growing(240),
         gpu=GPU,
     params:
-        settings=setting("pseudo_labels"),
-        precision=setting("precision"),
-        source=source("pseudo_labels", "ssc.pseudo_labels"),
+        settings=lambda w: resolved(w.experiment).pseudo_labels.decisive(),
+        precision=config["precision"],
+        source=code("ssc.stages.pseudo_labels", "pseudo_labels", "irn"),
     script:
         "../workflow_scripts/random_walk.py"
 
@@ -34,10 +33,10 @@ rule count_pseudo_labels:
     input:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
-        labels=f"{RUN}/pseudo_labels/{{shard}}.zip",
-        masks=f"{RESULTS}/masks/train/{{shard}}.zip",
+        labels=rules.random_walk.output.labels,
+        masks=rules.masks.output.archive.replace("{split}", "train"),
     output:
-        f"{RUN}/pseudo_label_counts/{{shard}}.json",
+        **outputs("count_pseudo_labels"),
     log:
         f"{RUN}/logs/count_pseudo_labels/{{shard}}.log",
     benchmark:
@@ -60,10 +59,9 @@ rule evaluate_pseudo_labels:
     input:
         index=TRAIN_INDEX,
         classes=CLASSES,
-        shards=expand(f"{RUN}/pseudo_label_counts/{{shard}}.json", shard=SHARDS, allow_missing=True),
+        shards=shards(rules.count_pseudo_labels.output.counts),
     output:
-        figures=f"{RUN}/pseudo_labels.json",
-        images=f"{RUN}/pseudo_labels_images.tsv",
+        **outputs("evaluate_pseudo_labels"),
     log:
         f"{RUN}/logs/evaluate_pseudo_labels.log",
     benchmark:

@@ -1,16 +1,22 @@
 # DeepLabV2: training on the pseudo-labels, prediction, evaluation.
 
 
+def confidence_masks(wildcards):
+    """Input function: confidence masks where the segmentation is trained with them."""
+    own = resolved(wildcards.experiment).segmentation
+    used = own.confidence_mask or own.training == "cotraining"
+    return owned("pseudo_labels", shards(rules.random_walk.output.confidence))(wildcards) if used else []
+
+
 rule train_segmentation:
     input:
         index=TRAIN_INDEX,
         classes=CLASSES,
-        pseudo_labels=artefacts("pseudo_labels", "pseudo_labels/{shard}.zip"),
-        confidence=confidence_files,
-        initial=weight_file("segmentation"),
+        pseudo_labels=owned("pseudo_labels", shards(rules.random_walk.output.labels)),
+        confidence=confidence_masks,
+        initial=start_weights("segmentation"),
     output:
-        weights=f"{RUN}/segmentation.safetensors",
-        history=f"{RUN}/segmentation_losses.json",
+        **outputs("train_segmentation"),
     log:
         f"{RUN}/logs/train_segmentation.log",
     benchmark:
@@ -23,11 +29,11 @@ rule train_segmentation:
         runtime=2880,
         gpu=GPU,
     params:
-        settings=setting("segmentation"),
-        seed=setting("seed"),
-        precision=setting("precision"),
-        threads=setting("threads"),
-        source=source_digest("ssc.training.segmentation"),
+        settings=lambda w: resolved(w.experiment).segmentation.decisive(),
+        seed=lambda w: resolved(w.experiment).seed,
+        precision=config["precision"],
+        threads=config["threads"],
+        source=code("ssc.training.segmentation", "segmentation"),
     script:
         "../workflow_scripts/train_segmentation.py"
 
@@ -36,26 +42,25 @@ rule predictions:
     input:
         index=SHARD_INDEX,
         classes=CLASSES,
-        weights=trained("segmentation"),
-        checked=trained_facts("segmentation"),
+        weights=weights("segmentation"),
+        checked=checked("segmentation"),
     output:
-        labels=f"{RUN}/predictions/{{split}}/{{shard}}.zip",
-        steps=f"{RUN}/prediction_steps/{{split}}/{{shard}}.zip",
+        **outputs("predictions"),
     log:
         f"{RUN}/logs/predictions/{{split}}/{{shard}}.log",
     benchmark:
         f"{RUN}/benchmarks/predictions/{{split}}/{{shard}}.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: lambda wildcards: 4 if GPU or resolved(wildcards.experiment)["prediction"]["crf"]["enabled"] else 1
+    threads: lambda w: 4 if GPU or resolved(w.experiment).prediction.crf.enabled else 1
     resources:
         mem_mb=growing(6000),
         runtime=growing(240),
         gpu=GPU,
     params:
-        settings=setting("prediction"),
-        precision=setting("precision"),
-        source=source_digest("ssc.prediction"),
+        settings=lambda w: resolved(w.experiment).prediction.decisive(),
+        precision=config["precision"],
+        source=code("ssc.stages.predictions", "prediction", "segmentation"),
     script:
         "../workflow_scripts/predictions.py"
 
@@ -64,11 +69,11 @@ rule count_predictions:
     input:
         index=SHARD_INDEX,
         classes=CLASSES,
-        labels=artefact("predictions", "predictions/{split}/{shard}.zip"),
-        steps=artefact("predictions", "prediction_steps/{split}/{shard}.zip"),
-        masks=f"{RESULTS}/masks/{{split}}/{{shard}}.zip",
+        labels=owned("predictions", rules.predictions.output.labels),
+        steps=owned("predictions", rules.predictions.output.steps),
+        masks=rules.masks.output.archive,
     output:
-        f"{RUN}/prediction_counts/{{split}}/{{shard}}.json",
+        **outputs("count_predictions"),
     log:
         f"{RUN}/logs/count_predictions/{{split}}/{{shard}}.log",
     benchmark:
@@ -82,7 +87,7 @@ rule count_predictions:
     params:
         split="{split}",
         stage="segmentation",
-        steps=prediction_steps,
+        steps=lambda w: resolved(w.experiment).prediction.steps(),
         source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/count_labels.py"
@@ -90,12 +95,11 @@ rule count_predictions:
 
 rule evaluate_predictions:
     input:
-        index=predicted_index,
+        index=owned("predictions", SPLIT_INDEX),
         classes=CLASSES,
-        shards=prediction_count_files,
+        shards=owned("predictions", shards(rules.count_predictions.output.counts)),
     output:
-        figures=f"{RUN}/segmentation.json",
-        images=f"{RUN}/segmentation_images.tsv",
+        **outputs("evaluate_predictions"),
     log:
         f"{RUN}/logs/evaluate_predictions.log",
     benchmark:
@@ -107,9 +111,9 @@ rule evaluate_predictions:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        split=setting("prediction", "split"),
+        split=lambda w: resolved(w.experiment).prediction.split,
         stage="segmentation",
-        steps=prediction_steps,
+        steps=lambda w: resolved(w.experiment).prediction.steps(),
         source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/evaluate_labels.py"
@@ -117,8 +121,8 @@ rule evaluate_predictions:
 
 rule voc_test_archive:
     input:
-        index=f"{RESULTS}/index/test.tsv",
-        predictions=artefacts("predictions", "predictions/test/{shard}.zip"),
+        index=SPLIT_INDEX.format(split="test"),
+        predictions=owned("predictions", shards(rules.predictions.output.labels.replace("{split}", "test"))),
     output:
         f"{RUN}/voc_test.tar.gz",
     log:

@@ -136,7 +136,8 @@ def irn_losses(
             part; None counts those of `labels`.
 
     Returns:
-        Scalars, each a mean as sum / (count + 1e-5), hence 0 without pairs, in float32 or better. With a the affinity and d the displacement:
+        Scalars in float32 or better, each a mean as sum / (count + 1e-5), hence 0 without pairs. With a the affinity
+        and d the displacement:
         `pos`: -log(a + 1e-5), the mean over equal background pairs and that over equal foreground pairs, halved;
         `neg`: -log(1 + 1e-5 - a) over unequal pairs;
         `dp_fg`: |d_i - d_j - (j - i)| over equal foreground pairs and both channels;
@@ -182,14 +183,14 @@ def irn_losses(
         sums.append(torch.stack([term.sum() for term in terms]))
 
     bg_cost, fg_cost, unequal_cost, fg_shift, bg_shift = torch.stack(sums).sum(dim=0)
-    total = count_pairs(labels, radius) if total is None else total
-    bg_count, fg_count, unequal_count = total.to(dtype)
+    counts = count_pairs(labels, radius) if total is None else total
+    bg_count, fg_count, unequal_count = counts.to(dtype)
     pos = (bg_cost / (bg_count + EPSILON) + fg_cost / (fg_count + EPSILON)) / 2
     neg = unequal_cost / (unequal_count + EPSILON)
     dp_fg = fg_shift / (2 * fg_count + EPSILON)
     dp_bg = bg_shift / (2 * bg_count + EPSILON)
-    total = (pos + neg) / 2 + (dp_fg + dp_bg) / 2
-    return {"pos": pos, "neg": neg, "dp_fg": dp_fg, "dp_bg": dp_bg, "total": total}
+    loss = (pos + neg) / 2 + (dp_fg + dp_bg) / 2
+    return {"pos": pos, "neg": neg, "dp_fg": dp_fg, "dp_bg": dp_bg, "total": loss}
 
 
 def transition_matrix(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:

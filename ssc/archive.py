@@ -3,40 +3,31 @@
 Members carry no time stamps, so equal content gives equal bytes. Nothing is ever unpickled.
 """
 
-import fcntl
 import io
 import os
-import struct
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from ssc.workflow import kept
-from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic, check_member_name, name_in_errors
 from ssc.constants import voc_palette
-from ssc.runtime.progress import log
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import atomic, check_member_name
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_MEMBER = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip
-_FIELD = struct.Struct("<2H8s")  # the extra field, its id of our choice, that holds a member's key
-_FIELD_ID = 0x5353
 
 
 class ArchiveWriter:
-    """Adds members to a zip that is being written; use it through `write` or `resume`."""
+    """Adds members to a zip that is being written; use it through `write`."""
 
-    def __init__(self, archive: zipfile.ZipFile, keys: Mapping[str, str] | None = None):
-        self._archive, self._keys = archive, keys or {}
+    def __init__(self, archive: zipfile.ZipFile):
+        self._archive = archive
 
-    def add_bytes(self, name: str, data: bytes) -> None:
-        """Store `data` under `name`, a relative POSIX path.
+    def add_bytes(self, name: str, data: bytes, *, extra: bytes = b"") -> None:
+        """Store `data` under `name`, a relative POSIX path, with an extra field of the zip format if there is one.
 
         Raises:
             InputError: the name is absolute or leaves the archive.
@@ -44,8 +35,7 @@ class ArchiveWriter:
         check_member_name(name)
         # Stored, not deflated: PNG and NPZ members are compressed already.
         member = zipfile.ZipInfo(name, _EPOCH)
-        if name in self._keys:
-            member.extra = _FIELD.pack(_FIELD_ID, 8, bytes.fromhex(self._keys[name]))
+        member.extra = extra
         self._archive.writestr(member, data)
 
     def add_labels(self, image_id: str, labels: np.ndarray) -> None:
@@ -67,111 +57,6 @@ def write(path: str | Path) -> Iterator[ArchiveWriter]:
     """Open an archive for writing; it appears under `path` only when the block ends without an exception."""
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         yield ArchiveWriter(archive)
-
-
-class _Member(NamedTuple):
-    path: Path
-    start: int
-    size: int
-    checksum: int
-
-
-class ResumedWriter(ArchiveWriter):
-    """Adds the members that a killed job or an earlier run has not left; use it through `resume`."""
-
-    def __init__(self, archive: zipfile.ZipFile, handle: BinaryIO, keys: Mapping[str, str], found: dict[str, _Member]):
-        super().__init__(archive, keys)
-        self._handle, self._found = handle, found
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._found
-
-    def add_bytes(self, name: str, data: bytes) -> None:
-        """Store `data` under `name`, one of the announced members; from now on it outlives this process."""
-        super().add_bytes(name, data)
-        self._handle.flush()
-        start = self._handle.tell() - len(data)
-        self._found[name] = _Member(Path(self._handle.name), start, len(data), zlib.crc32(data))
-
-
-@contextmanager
-def resume(path: str | Path, *, identity: str, keys: Mapping[str, str]) -> Iterator[ResumedWriter]:
-    """Open an archive for writing of which a killed job or an earlier run may have left some members.
-
-    They are taken over where their key is the same: members in the writer need not be added again. The archive appears
-    under `path` when the block ends without an exception; its bytes do not depend on what was taken over, nor on the
-    order in which members are added.
-
-    Until then members lie in `.<name>.<identity>.partial`, afterwards in a hard link (see `ssc.workflow.cache`).
-
-    Args:
-        path: the archive.
-        identity: of the code, settings and files behind all members, see `ssc.workflow.provenance.result_identity`.
-        keys: all members that the archive will have, in its order, each with 16 hexadecimal digits that stand for what
-            it alone is made from (see `Row.key`).
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, link = path.with_name(f".{path.name}.{identity}.partial"), kept.find(path, identity)
-    for stale in kept.hidden(path, "*.partial"):
-        if stale != partial:
-            stale.unlink()
-    found = {}
-    if link:
-        with link.open("rb") as handle:
-            found |= dict(_members(handle, keys))
-    with name_in_errors(path), partial.open("r+b" if partial.exists() else "w+b") as handle:
-        _lock(handle, path)
-        end = 0
-        for name, member in _members(handle, keys):
-            found[name] = member
-            end = member.start + member.size
-        handle.truncate(end)
-        handle.seek(end)
-        if found:
-            log.info("%s: %d of %d members are there already.", path.name, len(found), len(keys))
-        with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
-            yield ResumedWriter(archive, handle, keys, found)
-        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            whole = ArchiveWriter(archive, keys)
-            for name in keys:
-                whole.add_bytes(name, _read(found[name]))
-        kept.keep(path, identity)
-        partial.unlink()
-
-
-def _lock(handle: BinaryIO, path: Path) -> None:
-    """Refuse to write beside another job, which may have outlived its Snakemake."""
-    told = f"Another job is still writing {path}; wait for its end, or end it, and run again."
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(told) from None
-    except OSError:
-        log.info("The file system of %s knows no locks.", path)
-    if not Path(handle.name).exists():  # it has ended since the file was opened
-        raise InputError(told)
-
-
-def _read(member: _Member) -> bytes:
-    with member.path.open("rb") as source:
-        source.seek(member.start)
-        data = source.read(member.size)
-    if zlib.crc32(data) != member.checksum:
-        raise InputError(f"{member.path} was changed while it was read; run again.")
-    return data
-
-
-def _members(handle: BinaryIO, keys: Mapping[str, str]) -> Iterator[tuple[str, _Member]]:
-    """Members of a zip, whole or broken off, up to the first damaged one; those alone whose key is the wanted one."""
-    path, names = Path(handle.name), {name.encode(): name for name in keys}
-    while len(head := handle.read(_MEMBER.size)) == _MEMBER.size:
-        signature, *_, checksum, size, _, name_length, extra_length = _MEMBER.unpack(head)
-        name, extra, data = names.get(handle.read(name_length)), handle.read(extra_length), handle.read(size)
-        if signature != zipfile.stringFileHeader or zlib.crc32(data) != checksum or len(data) != size:
-            return
-        if name and extra == _FIELD.pack(_FIELD_ID, 8, bytes.fromhex(keys[name])):
-            yield name, _Member(path, handle.tell() - size, size, checksum)
 
 
 class Archive:

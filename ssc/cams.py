@@ -64,5 +64,3 @@ def average_over_superpixels(cams: torch.Tensor, regions: np.ndarray) -> torch.T
         for cells, side in zip(cams.shape[-2:], regions.shape, strict=True)
     )
     return region_means(full, labels)[:, rows[:, None], columns]
-
-

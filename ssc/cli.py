@@ -70,8 +70,9 @@ def _predict(options: argparse.Namespace) -> None:
 
     from ssc.archive import encode_labels
     from ssc.data.transforms import read_image
+    from ssc.models.deeplab import load_networks
     from ssc.models.weights import read_header
-    from ssc.prediction import CRF_DEFAULTS, load_networks, predict_labels
+    from ssc.prediction import TEST_CRF, predict_steps
     from ssc.report.pictures import overlay
     from ssc.runtime.device import select_device
     from ssc.runtime.files import atomic
@@ -85,11 +86,11 @@ def _predict(options: argparse.Namespace) -> None:
         raise InputError(f"The photo {missing} does not exist.")
     networks = load_networks(options.weights, device=select_device(options.device))
     classes = ["background", *read_header(options.weights)["facts"]["classes"]]
-    settings = {"scales": options.scales, "flip": True, "crf": {**CRF_DEFAULTS, "enabled": options.crf}}
+    crf = TEST_CRF if options.crf else None
     found = {}
     for photo in track(options.photos, "photos"):
         image = read_image(photo)
-        labels = predict_labels(networks, image, settings)
+        labels = predict_steps(networks, image, scales=options.scales, crf=crf)[-1]
         with atomic(options.out / f"{photo.stem}.png") as temporary:
             temporary.write_bytes(encode_labels(labels))
         with atomic(options.out / f"{photo.stem}_overlay.png") as temporary:

@@ -21,9 +21,7 @@ def argmax_labels(cams: torch.Tensor, threshold: float) -> np.ndarray:
     return torch.where(values > threshold, positions + 1, 0).numpy()
 
 
-def strongest_class(
-    classes: np.ndarray, cams: torch.Tensor, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def strongest_class(classes: np.ndarray, cams: torch.Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """At each pixel the class with the largest CAM and that CAM; class 0 and 0.0 for an image without labels.
 
     Args:
@@ -48,7 +46,7 @@ def confident_labels(
     foreground_threshold: float = 0.3,
     background_threshold: float = 0.1,
     confidence: float = 0.7,
-    crf: Mapping = {},  # noqa: B006
+    crf: Mapping = {},
 ) -> np.ndarray:
     """Labels that two passes of the dense CRF agree on (IRN labels).
 

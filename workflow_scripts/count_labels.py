@@ -9,7 +9,7 @@ with job(snakemake):
         stage=snakemake.params.stage,
         labels=snakemake.input.labels,
         masks=snakemake.input.masks,
-        output=snakemake.output[0],
+        output=snakemake.output.counts,
         steps=snakemake.params.get("steps", []),
         step_labels=snakemake.input.get("steps"),
     )

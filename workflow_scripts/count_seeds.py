@@ -1,5 +1,5 @@
+from ssc.stages.seeds import count_seeds
 from ssc.workflow.job import job
-from ssc.seeds import count_seeds
 
 with job(snakemake):
     count_seeds(
@@ -7,6 +7,6 @@ with job(snakemake):
         shard=snakemake.wildcards.shard,
         cams=snakemake.input.cams,
         masks=snakemake.input.masks,
-        output=snakemake.output[0],
+        output=snakemake.output.counts,
         thresholds=snakemake.params.thresholds,
     )

@@ -7,5 +7,5 @@ with job(snakemake):
         archive_url(snakemake.wildcards.release, mirror=snakemake.config["dataset"]["mirror"]),
         snakemake.output[0],
         checksum=snakemake.params.checksum,
-        mend="run again to go on, set dataset.mirror, or name the folders of your own copy under dataset",
+        hint="run again to go on, set dataset.mirror, or name the folders of your own copy under dataset",
     )

@@ -1,10 +1,10 @@
+from ssc.stages.seeds import summarise_seeds
 from ssc.workflow.job import job
-from ssc.seeds import summarise_seeds
 
 with job(snakemake):
     summarise_seeds(
         index=snakemake.input.index,
         shards=snakemake.input.shards,
-        output=snakemake.output[0],
+        output=snakemake.output.figures,
         threshold=snakemake.params.threshold,
     )

@@ -1,12 +1,13 @@
 from ssc.stages.irn_labels import write_irn_labels
 from ssc.workflow.job import job
+from ssc.workflow.settings import IRNLabels
 
 with job(snakemake):
     write_irn_labels(
         index=snakemake.input.index,
         shard=snakemake.wildcards.shard,
         cams=snakemake.input.cams,
-        output=snakemake.output[0],
-        settings=snakemake.params.settings,
+        output=snakemake.output.archive,
+        settings=IRNLabels(**snakemake.params.settings),
         threads=snakemake.threads,
     )

@@ -1,5 +1,5 @@
 from ssc.data.index import read_index
-from ssc.data.masks import write_masks
+from ssc.stages.masks import write_masks
 from ssc.workflow.job import job
 
 with job(snakemake):
@@ -7,5 +7,5 @@ with job(snakemake):
     write_masks(
         index.shard(snakemake.wildcards.split, snakemake.wildcards.shard),
         index.num_classes,
-        snakemake.output[0],
+        snakemake.output.archive,
     )

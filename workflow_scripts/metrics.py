@@ -1,5 +1,5 @@
-from ssc.workflow.job import job
 from ssc.report.metrics_table import write_metrics
+from ssc.workflow.job import job
 
 with job(snakemake):
     write_metrics(

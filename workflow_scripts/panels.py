@@ -1,5 +1,5 @@
-from ssc.workflow.job import job
 from ssc.report.panels import write_panels, write_val_panels
+from ssc.workflow.job import job
 
 with job(snakemake):
     write_panels(

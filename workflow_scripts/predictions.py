@@ -1,5 +1,6 @@
+from ssc.stages.predictions import write_predictions
 from ssc.workflow.job import job
-from ssc.prediction import write_predictions
+from ssc.workflow.settings import Prediction
 
 with job(snakemake):
     write_predictions(
@@ -9,7 +10,7 @@ with job(snakemake):
         weights=snakemake.input.weights,
         output=snakemake.output.labels,
         steps=snakemake.output.steps,
-        settings=snakemake.params.settings,
+        settings=Prediction(**snakemake.params.settings),
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
         threads=snakemake.threads,

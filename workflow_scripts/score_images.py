@@ -1,5 +1,5 @@
+from ssc.stages.seeds import score_images
 from ssc.workflow.job import job
-from ssc.seeds import score_images
 
 with job(snakemake):
     score_images(

@@ -1,15 +1,12 @@
-from ssc.stages.ready_files import import_superpixels
+from ssc.stages.superpixels import write_superpixels
 from ssc.workflow.job import job
-from ssc.superpixels import write_superpixels
+from ssc.workflow.settings import Superpixels
 
-files = {
-    "index": snakemake.input.index,
-    "shard": snakemake.wildcards.shard,
-    "output": snakemake.output[0],
-}
-settings = snakemake.params.settings
 with job(snakemake):
-    if settings["folder"]:
-        import_superpixels(**files, folder=settings["folder"])
-    else:
-        write_superpixels(**files, settings=settings, threads=snakemake.threads)
+    write_superpixels(
+        index=snakemake.input.index,
+        shard=snakemake.wildcards.shard,
+        output=snakemake.output.archive,
+        settings=Superpixels(**snakemake.params.settings),
+        threads=snakemake.threads,
+    )

@@ -1,24 +1,16 @@
-from ssc.workflow.job import job
 from ssc.training.classifier import train_classifier
 from ssc.training.launch import launch
+from ssc.workflow.job import job
+from ssc.workflow.settings import Classifier
 
 with job(snakemake):
     launch(
         train_classifier,
-        processes=max(1, snakemake.resources.gpu),
-        log_path=snakemake.log[0],
+        snakemake,
+        seed=snakemake.params.seed,
         index=snakemake.input.index,
         superpixels=snakemake.input.superpixels,
         initial=snakemake.input.initial or None,
         loss_weights=snakemake.input.loss_weights or None,
-        output=snakemake.output.weights,
-        history=snakemake.output.history,
-        settings=snakemake.params.settings,
-        seed=snakemake.params.seed,
-        device=snakemake.config["device"],
-        precision=snakemake.params.precision,
-        memory=snakemake.config["memory"],
-        compile=snakemake.config["compile"],
-        workers=snakemake.config["workers"],
-        threads=snakemake.params.threads,
+        settings=Classifier(**snakemake.params.settings),
     )

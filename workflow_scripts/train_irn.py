@@ -1,22 +1,15 @@
-from ssc.workflow.job import job
 from ssc.training.irn import train_irn
 from ssc.training.launch import launch
+from ssc.workflow.job import job
+from ssc.workflow.settings import IRN
 
 with job(snakemake):
     launch(
         train_irn,
-        processes=max(1, snakemake.resources.gpu),
-        log_path=snakemake.log[0],
+        snakemake,
+        seed=snakemake.params.seed,
         index=snakemake.input.index,
         labels=snakemake.input.labels,
         initial=snakemake.input.initial or None,
-        output=snakemake.output.weights,
-        history=snakemake.output.history,
-        settings=snakemake.params.settings,
-        seed=snakemake.params.seed,
-        device=snakemake.config["device"],
-        precision=snakemake.params.precision,
-        compile=snakemake.config["compile"],
-        workers=snakemake.config["workers"],
-        threads=snakemake.params.threads,
+        settings=IRN(**snakemake.params.settings),
     )

@@ -1,5 +1,5 @@
-from ssc.workflow.job import job
 from ssc.stages.voc_test_archive import write_voc_archive
+from ssc.workflow.job import job
 
 with job(snakemake):
     write_voc_archive(

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-
 # Channels are padded to groups of four, one SIMD register, and filtered four at a time.
 LANES = 4
 

@@ -1,16 +1,17 @@
 """The index: one table of images, whatever data set they come from. No pixels are read to make or use it."""
 
+import csv
 import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import check_member_name, read_tsv, write_text, write_tsv
+from ssc.runtime.files import atomic, check_member_name, write_text
 
 SPLITS = ("train", "val", "test")
 HEADER = ["id", "split", "image", "mask", "labels", "digest"]
@@ -142,7 +143,11 @@ def _part(row: Row, count: int) -> int:
 
 def _write_rows(path: str | Path, rows: Iterable[Row]) -> None:
     cells = ([r.id, r.split, r.image, r.mask, ";".join(map(str, r.labels)), r.digest] for r in rows)
-    write_tsv(path, HEADER, cells)
+    # Not as a data frame: there may be a million rows, and ids are written as they are.
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(cells)
 
 
 def read_index(path: str | Path) -> Index:
@@ -152,7 +157,7 @@ def read_index(path: str | Path) -> Index:
         InputError: a file is absent, or the table lacks a column or cell or names an unknown split.
     """
     rows = []
-    for line, cells in enumerate(read_tsv(path), start=2):
+    for line, cells in enumerate(_read_cells(path), start=2):
         labels = cells.get("labels") or ""
         known = list(cells) == HEADER and None not in cells.values() and cells["split"] in SPLITS
         if not known or not re.fullmatch(r"(\d+(;\d+)*)?", labels):
@@ -160,6 +165,16 @@ def read_index(path: str | Path) -> Index:
         labels = tuple(int(label) for label in labels.split(";") if label)
         rows.append(Row(cells["id"], cells["split"], cells["image"], cells["mask"], labels, cells["digest"]))
     return Index(classes=read_classes(classes_path(path)), rows=rows)
+
+
+def _read_cells(path: str | Path) -> Iterator[dict[str, str]]:
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file, delimiter="\t")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no readable table ({error}); make it again or restore it.") from None
 
 
 def classes_path(index_path: str | Path) -> Path:

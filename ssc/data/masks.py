@@ -102,5 +102,3 @@ def check_size(row: Row, mask: Size, photo: Size) -> None:
             f"The mask {row.mask} is {mask[1]}x{mask[0]}, its photo {row.image} {photo[1]}x{photo[0]}; "
             "restore the pair."
         )
-
-

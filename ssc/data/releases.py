@@ -36,9 +36,6 @@ RELEASES = {
     ),
 }
 
-# Keys of a `dataset` section that no result depends on.
-BESIDE = {"mirror", "max_pixels", "check_space"}
-
 # By kind of data set and key of the `dataset` section: the release, and the path in it that the key means.
 DOWNLOADS = {
     "voc": {"root": ("voc2012", "VOCdevkit"), "sbd": ("sbd", "benchmark_RELEASE")},
@@ -63,10 +60,9 @@ def release_folders(dataset: dict) -> list[str]:
 
 
 def located(dataset: dict) -> dict:
-    """A `dataset` section with paths in place of the word `download`, and without what does not decide on the images:
-    the mirror they come from, and limits of checks."""
+    """A `dataset` section with paths in place of the word `download`."""
     paths = {key: f"{FOLDER}/{release}/{path}" for key, (release, path) in _wanted(dataset).items()}
-    return {key: value for key, value in dataset.items() if key not in BESIDE} | paths
+    return dataset | paths
 
 
 def _wanted(dataset: dict) -> dict[str, tuple[str, str]]:

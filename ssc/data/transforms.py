@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from ssc.constants import MEAN, STD
 from ssc.data.photos import UNREADABLE, Size, open_photo, unreadable, upright_size
 
+
 def read_image(path: str | Path) -> np.ndarray:
     """Photo as uint8 (H, W, 3), turned upright by its EXIF orientation.
 

@@ -15,12 +15,12 @@ from torch import nn
 
 from ssc.data.index import read_classes
 from ssc.data.voc import VOC_CLASSES
-from ssc.runtime.errors import InputError
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN
 from ssc.models.reconstruction import ReconstructionNet
 from ssc.models.weights import save_weights
+from ssc.runtime.errors import InputError
 
 # By the start of our tensors' names, all starts that the released code gives the same tensors.
 Names = Mapping[str, Sequence[str]]

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ssc.runtime.device import autocast
 from ssc.models.backbones import backbone as build_backbone
 from ssc.models.weights import load_backbone, load_part, read_header
+from ssc.runtime.device import autocast
 
 _FC_WIDTH = 1024
 

@@ -44,17 +44,18 @@ def attach(network: nn.Module, stage: nn.Module, suppress: Callable[..., torch.T
 
 @torch.no_grad()
 def blocks_ending_in_relu(network: nn.Module, stage: nn.Module) -> list[nn.Module]:
-    """Those children of a stage of which the last layer to run is a ReLU, found out with an empty image."""
-    ran: list[nn.Module] = []
+    """Those children of a stage whose output is that of a ReLU in them, found out with an empty image."""
+    rectified: list[torch.Tensor] = []
     blocks: list[nn.Module] = []
 
-    def note(block: nn.Module) -> None:
-        if isinstance(ran[-1], nn.ReLU):
+    def end(block: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if any(output is each for each in rectified):
             blocks.append(block)
+        rectified.clear()  # a block that hands its input on does not end in the ReLU of the one before
 
-    leaves = [module for module in stage.modules() if not list(module.children())]
-    hooks = [leaf.register_forward_hook(lambda module, *_: ran.append(module)) for leaf in leaves]
-    hooks += [block.register_forward_hook(lambda module, *_: note(module)) for block in stage.children()]
+    relus = [module for module in stage.modules() if isinstance(module, nn.ReLU)]
+    hooks = [relu.register_forward_hook(lambda relu, inputs, output: rectified.append(output)) for relu in relus]
+    hooks += [block.register_forward_hook(end) for block in stage.children()]
     training = [module for module in network.modules() if module.training]
     try:
         network.eval()(torch.zeros(1, 3, 64, 64, device=next(network.parameters()).device))

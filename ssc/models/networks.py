@@ -1,4 +1,4 @@
-"""The table of networks: what a name in the configuration stands for. Free of torch, so that a config is checked at once."""
+"""The table of networks: what a name in the configuration stands for. Free of torch, so that checks are quick."""
 
 from typing import NamedTuple
 

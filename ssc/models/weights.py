@@ -15,7 +15,6 @@ from ssc.runtime.files import atomic
 Model = TypeVar("Model", bound=nn.Module)
 
 
-
 def save_weights(path: str | Path, parts: dict[str, tuple[nn.Module, dict]], **facts: object) -> None:
     """Write networks as one safetensors file, atomically.
 
@@ -92,8 +91,6 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     ending = f"backbone.{first}"
     prefixes = [name.removesuffix(first) for name in tensors if name == ending or name.endswith(f".{ending}")]
     _load(backbone, tensors, path, prefix=prefixes[0] if prefixes else "")
-
-
 
 
 def _open(path: str | Path):

@@ -3,25 +3,37 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
-from ssc.runtime.errors import InputError
-from ssc.runtime.files import read_json, write_text, write_tsv
 from ssc.report.paper import ablation_value
+from ssc.report.text import as_text, to_markdown
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json, write_table, write_text
 
 _BASELINE = "baseline"
-_MEASURES = ("miou", "over_activation", "under_activation")
-_HEADER = [
-    "experiment", "seeds", "miou", "miou_std", "gain", "gain_std", "over_activation", "over_activation_std",
-    "under_activation", "under_activation_std", "paper_table", "paper_miou", "difference", "paper_gain",
-]  # fmt: skip
+_MEASURES = ["miou", "gain", "over_activation", "under_activation"]
+_FORMATS = {
+    "seeds": ".0f",
+    **{f"{measure}{what}": ".2f" for measure in _MEASURES for what in ("", "_std")},
+    "paper_miou": ".1f", "difference": "+.2f", "paper_gain": "+.1f",
+}  # fmt: skip
+_HEADINGS = {
+    "experiment": "experiment", "seeds": "seeds", "miou": "mIoU", "gain": "gain over baseline",
+    "over_activation": "over-activation", "under_activation": "under-activation", "paper_table": "paper: table",
+    "paper_miou": "paper: mIoU", "difference": "difference", "paper_gain": "paper: gain",
+}  # fmt: skip
+_NOTE = (
+    "Seeds (CAMs at their best threshold) on training images, in percent: mean ± standard deviation over random "
+    "seeds.\nGain: difference to the baseline of the same random seed. Over-activation: background called "
+    "foreground;\nunder-activation: foreground called background. The paper's values are those of VOC 2012."
+)
 
 
 def read_seed_figures(path: str | Path) -> dict:
     """Figures of one experiment's seeds, at their best threshold.
 
     Args:
-        path: JSON file of `ssc.seeds.summarise_seeds`.
+        path: JSON file of `ssc.stages.seeds.summarise_seeds`.
 
     Raises:
         InputError: no training image had a mask.
@@ -42,8 +54,8 @@ def write_ablation(
     for a single seed.
 
     Args:
-        experiments: by name, the JSON files of their seeds (`ssc.seeds.summarise_seeds`), one per random seed and in
-            the same order for all.
+        experiments: by name, the JSON files of their seeds (`ssc.stages.seeds.summarise_seeds`), one per random
+            seed and in the same order for all.
         table: TSV to write.
         markdown: Markdown to write.
         dataset: name of the data set, for the heading.
@@ -51,54 +63,39 @@ def write_ablation(
     Raises:
         InputError: no training image had a mask.
     """
-    values = {name: _measure(files) for name, files in experiments.items()}
-    rows = [_row(name, own, values.get(_BASELINE)) for name, own in values.items()]
-    write_tsv(table, _HEADER, rows)
-    write_text(markdown, _markdown(rows, dataset))
+    rows = as_text(_summarise(_measure(experiments)), _FORMATS)
+    write_table(table, rows)
+    for measure in _MEASURES:
+        deviation = rows[f"{measure}_std"]
+        rows[measure] += (" ± " + deviation).where(deviation != "", "")
+    text = to_markdown(rows[[*_HEADINGS]].rename(columns=_HEADINGS), words=1)
+    write_text(markdown, f"# Ablation on {dataset}\n\n{_NOTE}\n\n{text}\n")
 
 
-def _measure(files: Sequence[str | Path]) -> dict[str, np.ndarray]:
-    """Each measure over the random seeds, in percent."""
-    figures = [read_seed_figures(path) for path in files]
-    return {name: np.array([100 * each[name] for each in figures]) for name in _MEASURES}
+def _measure(experiments: Mapping[str, Sequence[str | Path]]) -> pd.DataFrame:
+    """A row per experiment and random seed: `_MEASURES` in percent."""
+    read = [
+        {"experiment": name, "number": number, **read_seed_figures(path)}
+        for name, files in experiments.items()
+        for number, path in enumerate(files)
+    ]
+    found = pd.DataFrame(read, columns=["experiment", "number", *_MEASURES])
+    found[_MEASURES] = 100 * found[_MEASURES].astype(float)
+    is_baseline = found["experiment"] == _BASELINE
+    baseline = found[is_baseline].set_index("number")["miou"]
+    found["gain"] = (found["miou"] - found["number"].map(baseline)).mask(is_baseline)
+    return found
 
 
-def _row(name: str, own: Mapping[str, np.ndarray], baseline: Mapping[str, np.ndarray] | None) -> dict[str, str]:
-    row = {"experiment": name, "seeds": str(len(own["miou"]))}
-    spread = dict(own)
-    if baseline is not None and name != _BASELINE:
-        spread["gain"] = own["miou"] - baseline["miou"]
-    for measure, values in spread.items():
-        row[measure] = f"{values.mean():.2f}"
-        if len(values) > 1:
-            row[f"{measure}_std"] = f"{values.std(ddof=1):.2f}"
-    if reported := ablation_value(name):
-        tables, miou = reported
-        row |= {"paper_table": tables, "paper_miou": f"{miou:.1f}", "difference": f"{own['miou'].mean() - miou:+.2f}"}
-        if name != _BASELINE:
-            row["paper_gain"] = f"{miou - ablation_value(_BASELINE)[1]:+.1f}"
-    return row
-
-
-def _markdown(rows: Sequence[Mapping[str, str]], dataset: str) -> str:
-    def spread(row: Mapping[str, str], measure: str) -> str:
-        std = row.get(f"{measure}_std")
-        return row.get(measure, "") + (f" ± {std}" if std else "")
-
-    header = [
-        "experiment", "seeds", "mIoU", "gain over baseline", "over-activation", "under-activation",
-        "paper: table", "paper: mIoU", "difference", "paper: gain",
-    ]  # fmt: skip
-    lines = [header, ["---", *("---:" for _ in header[1:])]]
-    for row in rows:
-        measured = [spread(row, measure) for measure in ("miou", "gain", "over_activation", "under_activation")]
-        paper = [row.get(key, "") for key in ("paper_table", "paper_miou", "difference", "paper_gain")]
-        lines.append([row["experiment"], row["seeds"], *measured, *paper])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return (
-        f"# Ablation on {dataset}\n\n"
-        "Seeds (CAMs at their best threshold) on training images, in percent: mean ± standard deviation over random "
-        "seeds.\nGain: difference to the baseline of the same random seed. Over-activation: background called "
-        "foreground;\nunder-activation: foreground called background. The paper's values are those of VOC 2012.\n\n"
-        f"{table}\n"
-    )
+def _summarise(found: pd.DataFrame) -> pd.DataFrame:
+    """A row per experiment: mean and deviation of its measures, beside what the paper reports."""
+    spread = {
+        f"{measure}{end}": (measure, how) for measure in _MEASURES for end, how in (("", "mean"), ("_std", "std"))
+    }
+    rows = found.groupby("experiment", sort=False, as_index=False).agg(seeds=("miou", "size"), **spread)
+    paper = [ablation_value(name) or (None, None) for name in rows["experiment"]]
+    rows[["paper_table", "paper_miou"]] = pd.DataFrame(paper, columns=["table", "miou"]).astype({"miou": float})
+    rows["difference"] = rows["miou"] - rows["paper_miou"]
+    gain = rows["paper_miou"] - ablation_value(_BASELINE)[1]
+    rows["paper_gain"] = gain.mask(rows["experiment"] == _BASELINE)
+    return rows

@@ -1,10 +1,13 @@
 """A run beside the paper: the tables of its results, row by row, with ours in between."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from ssc.runtime.files import read_json, write_text, write_tsv
-from ssc.report.paper import Result, results
+import pandas as pd
+
+from ssc.report.paper import results
+from ssc.report.text import as_text, to_markdown
+from ssc.runtime.files import read_json, write_table, write_text
 
 OWN = "this run"
 
@@ -18,7 +21,7 @@ _TITLES = {
     "VI": "segmentation with ResNet and others",
 }
 _SHORT = {"resnet50": "R50", "resnet101": "R101", "vgg16": "VGG16"}  # backbones as the paper writes them
-_HEADER = [
+_COLUMNS = [
     "table", "dataset", "method", "supervision", "backbone", "measure", "split", "images", "miou", "difference",
 ]  # fmt: skip
 
@@ -44,82 +47,64 @@ def write_comparison(
         dataset: its name.
         kind: its kind, `voc`, `coco` or another.
         backbones: names of the networks `classifier` and `segmentation`; none where the stage is not known.
-        trained: by network, what is known of ready weights (`ssc.stages.check_weights.write_facts`), whose backbone counts.
+        trained: by network, what is known of ready weights (`ssc.stages.check_weights.write_facts`), whose backbone
+            counts.
         table: TSV to write, a row per number: mIoU and difference in percent.
         markdown: Markdown to write, a table per table.
     """
     facts = {stage: read_json(path)["parts"][stage]["options"]["backbone"] for stage, path in trained.items()}
     backbones = {**backbones, **facts}
-    own = {(found["stage"], found["split"]): found for found in map(read_json, figures.values())}
-    comparable = kind in _PAPERS_DATA
-    rows = []
-    for result in _paper(kind, backbones["segmentation"]):
-        rows.append(_paper_row(result))
-        if result.method == "SSC":
-            found = own.get((result.measure, result.split))
-            row = _own_row(result.measure, result.split, found, dataset, backbones)
-            if comparable and row["miou"]:
-                row["difference"] = f"{100 * found['miou'] - result.value:+.2f}"
-            rows.append({**row, "table": result.table})
-    reported = {(row["measure"], row["split"]) for row in rows}
-    others = [
-        _own_row(measure, split, found, dataset, backbones)
-        for (measure, split), found in own.items()
-        if (measure, split) not in reported
-    ]
-    write_tsv(table, _HEADER, rows + others)
-    write_text(markdown, _markdown(rows, others, own, dataset, kind))
-
-
-def _paper(kind: str, backbone: str) -> list[Result]:
-    tables = ("II", "III", "V") if backbone == "vgg16" else ("II", "IV", "VI")
-    rows = [result for result in results() if result.table in tables]
+    own = pd.DataFrame(map(read_json, figures.values()), columns=["stage", "split", "images", "miou"])
+    own = own.rename(columns={"stage": "measure"}).astype({"miou": float})
+    own["miou"] *= 100
+    paper = _paper(kind, backbones["segmentation"])
+    ours = paper[paper["method"] == "SSC"].reset_index()
+    ours = ours.merge(own, on=["measure", "split"], how="left").set_index("index")
     if kind in _PAPERS_DATA:
-        return [result for result in rows if result.dataset == _PAPERS_DATA[kind]]
-    return [result for result in rows if result.method == "SSC"]
+        ours["difference"] = ours["miou"] - ours["value"]
+    reported = pd.MultiIndex.from_frame(paper[["measure", "split"]])
+    others = own[~pd.MultiIndex.from_frame(own[["measure", "split"]]).isin(reported)]
+    ours, others = (_as_own_rows(rows, dataset=dataset, backbones=backbones) for rows in (ours, others))
+    paper = as_text(paper.rename(columns={"value": "miou"}), {"miou": ".1f"})
+    rows = pd.concat([paper, ours]).sort_index(kind="stable")  # ours below the row that they are compared with
+    rows, others = (part.reindex(columns=_COLUMNS, fill_value="").fillna("") for part in (rows, others))
+    write_table(table, pd.concat([rows, others]))
+    write_text(markdown, _markdown(rows, others, own.dropna(subset="miou"), dataset, kind))
 
 
-def _paper_row(result: Result) -> dict[str, str]:
-    names = ("table", "dataset", "method", "supervision", "backbone", "measure", "split")
-    return {**{name: getattr(result, name) for name in names}, "miou": f"{result.value:.1f}"}
+def _paper(kind: str, backbone: str) -> pd.DataFrame:
+    """The rows of the paper's results that a run is compared with."""
+    rows = results()
+    rows = rows[rows["table"].isin(["II", "III", "V"] if backbone == "vgg16" else ["II", "IV", "VI"])]
+    if kind in _PAPERS_DATA:
+        return rows[rows["dataset"] == _PAPERS_DATA[kind]]
+    return rows[rows["method"] == "SSC"]
 
 
-def _own_row(
-    measure: str, split: str, found: Mapping | None, dataset: str, backbones: Mapping[str, str]
-) -> dict[str, str]:
-    """Our row for a measure on a split; without mIoU where it was not measured there."""
-    backbone = backbones.get("segmentation" if measure == "segmentation" else "classifier", "")
-    row = {"dataset": dataset, "method": OWN, "supervision": "I", "backbone": _SHORT.get(backbone, backbone)}
-    row |= {"table": "", "measure": measure, "split": split, "images": "", "miou": "", "difference": ""}
-    if found and found["miou"] is not None:
-        row |= {"images": str(found["images"]), "miou": f"{100 * found['miou']:.2f}"}
-    return row
+def _as_own_rows(rows: pd.DataFrame, *, dataset: str, backbones: Mapping[str, str]) -> pd.DataFrame:
+    """Our rows as text, for measures on splits; without mIoU where it was not measured there."""
+    short = {network: _SHORT.get(name, name) for network, name in backbones.items()}
+    networks = rows["measure"].where(rows["measure"] == "segmentation", "classifier")
+    rows = rows.assign(dataset=dataset, method=OWN, supervision="I", backbone=networks.map(short))
+    rows["images"] = rows["images"].where(rows["miou"].notna())
+    formats = {"images": ".0f", "miou": ".2f", "difference": "+.2f"}
+    return as_text(rows, {name: form for name, form in formats.items() if name in rows})
 
 
-def _markdown(
-    rows: Sequence[Mapping[str, str]],
-    others: Sequence[Mapping[str, str]],
-    own: Mapping[tuple[str, str], Mapping],
-    dataset: str,
-    kind: str,
-) -> str:
-    sections = []
-    for name in dict.fromkeys(row["table"] for row in rows):
-        part = [row for row in rows if row["table"] == name]
-        data = _DATA_NAMES[part[0]["dataset"]]
-        sections.append(f"## Table {name}: {data}, {_TITLES[name]}\n\n{_section(part)}")
-    if others:
-        sections.append(f"## Not in the paper's tables\n\n{_section(others)}")
-    measured = [
-        f"{measure} {'at their best threshold ' if measure == 'seeds' else ''}on {found['images']} images ({split})"
-        for (measure, split), found in own.items()
-        if found["miou"] is not None
+def _markdown(rows: pd.DataFrame, others: pd.DataFrame, measured: pd.DataFrame, dataset: str, kind: str) -> str:
+    sections = [
+        f"## Table {name}: {_DATA_NAMES[part['dataset'].iloc[0]]}, {_TITLES[name]}\n\n{_section(part)}"
+        for name, part in rows.groupby("table", sort=False)
     ]
+    if len(others):
+        sections.append(f"## Not in the paper's tables\n\n{_section(others)}")
+    best = {"seeds": " at their best threshold"}
+    told = [f"{m.measure}{best.get(m.measure, '')} on {m.images} images ({m.split})" for m in measured.itertuples()]
     difference = "; in brackets the difference to the paper's SSC" if kind in _PAPERS_DATA else ""
     notes = [
         f"mIoU in percent{difference}. Supervision: I image labels, S saliency maps, O out-of-distribution images, "
         "L language.",
-        f"This run: {', '.join(measured) or 'nothing was measured'}.",
+        f"This run: {', '.join(told) or 'nothing was measured'}.",
     ]
     if kind == "voc":
         notes.append("Only VOC's server measures the test photos: `snakemake test_archive` packs their predictions.")
@@ -129,16 +114,15 @@ def _markdown(
     return f"{text}\n"
 
 
-def _section(rows: Sequence[Mapping[str, str]]) -> str:
+def _section(rows: pd.DataFrame) -> str:
     """One line per method, one column per measure and split."""
-    columns = list(dict.fromkeys((row["measure"], row["split"]) for row in rows))
-    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
-    for row in rows:
-        key = (f"**{OWN}**" if row["method"] == OWN else row["method"], row["supervision"], row["backbone"])
-        difference = row.get("difference")
-        cell = f"{row['miou']} ({difference})" if difference else row["miou"]
-        lines.setdefault(key, {})[row["measure"], row["split"]] = cell
-    table = [["method", "supervision", "backbone", *(f"{measure}, {split}" for measure, split in columns)]]
-    table.append(["---"] * 3 + ["---:"] * len(columns))
-    table += [[*key, *(cells.get(column, "") for column in columns)] for key, cells in lines.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in table)
+    difference = rows["difference"]
+    rows = rows.assign(
+        method=rows["method"].replace(OWN, f"**{OWN}**"),
+        column=rows["measure"] + ", " + rows["split"],
+        cell=rows["miou"] + (" (" + difference + ")").where(difference != "", ""),
+    )
+    keys = ["method", "supervision", "backbone"]
+    cells = rows.pivot(index=keys, columns="column", values="cell").fillna("").reset_index()
+    table = rows[keys].drop_duplicates().merge(cells, on=keys)  # in the order of the rows
+    return to_markdown(table[[*keys, *rows["column"].unique()]], words=len(keys))

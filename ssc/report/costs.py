@@ -1,17 +1,23 @@
 """What the jobs of a run cost, from Snakemake's benchmark files."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from ssc.data.index import Index
-from ssc.runtime.files import read_tsv
+from ssc.runtime.files import read_table
 
-HEADER = ["stage", "rule", "jobs", "photos", "seconds", "longest_job", "mean_load", "memory_mb", "seconds_per_photo"]
+# Format of the columns of numbers.
+FORMATS = {
+    "jobs": ".0f", "photos": ".0f", "seconds": ".1f", "longest_job": ".1f", "mean_load": ".0f", "memory_mb": ".0f",
+    "seconds_per_photo": ".4f",
+}  # fmt: skip
 
 
-def cost_rows(benchmarks: Mapping[str, Sequence[Mapping]], index: Index) -> list[dict[str, str]]:
-    """Rows of a table of costs: one per rule that has run, before them one of their stage if it has several, and at
-    the end one of all.
+def cost_table(benchmarks: Mapping[str, Sequence[Mapping]], index: Index) -> pd.DataFrame:
+    """Costs: a row per rule that has run, before them one of their stage if it has several, and at the end one of all.
 
     Args:
         benchmarks: by stage, in the order of the road, its rules: their name (`rule`), the benchmark `files` of their
@@ -20,9 +26,10 @@ def cost_rows(benchmarks: Mapping[str, Sequence[Mapping]], index: Index) -> list
         index: the photos.
 
     Returns:
-        Cells by column (`HEADER`), without those that are not known. `seconds` are those of all jobs, `longest_job` of
-        one; `mean_load` of the processor is in percent of one core; `memory_mb` is that of the largest job. Jobs that
-        were too short to be sampled count in neither of the latter. Rows of several rules have no `rule` and no photos.
+        The columns `stage`, `rule` and those of `FORMATS`, missing where not known. `seconds` are those of all jobs,
+        `longest_job` of one; `mean_load` of the processor is in percent of one core; `memory_mb` is that of the largest
+        job. Jobs that were too short to be sampled count in neither of the latter. Rows of several rules have no `rule`
+        and no photos.
     """
     rows, all_jobs = [], []
     for stage, rules in benchmarks.items():
@@ -30,31 +37,28 @@ def cost_rows(benchmarks: Mapping[str, Sequence[Mapping]], index: Index) -> list
         jobs_of_stage = [job for _, jobs in ran for job in jobs]
         all_jobs += jobs_of_stage
         if len(ran) > 1:
-            rows.append({"stage": stage, **_cells(jobs_of_stage)})
+            rows.append({"stage": stage, **_sums(jobs_of_stage)})
         for rule, jobs in ran:
             photos = [photo for name in rule["splits"] for photo in index.split(name)]
             count = sum(bool(photo.mask) or not rule["masked"] for photo in photos)
-            rows.append({"stage": stage, "rule": rule["rule"], **_cells(jobs, photos=count)})
-    return [*rows, {"stage": "all", **_cells(all_jobs)}] if all_jobs else []
+            rows.append({"stage": stage, "rule": rule["rule"], "photos": count or None, **_sums(jobs)})
+    if all_jobs:
+        rows.append({"stage": "all", **_sums(all_jobs)})
+    table = pd.DataFrame(rows, columns=["stage", "rule", *FORMATS]).astype({"photos": float})
+    return table.assign(seconds_per_photo=table["seconds"] / table["photos"])
 
 
-def _read_jobs(files: Iterable[str | Path]) -> list[dict[str, str]]:
-    return [job for file in files if Path(file).exists() for job in read_tsv(file)]
+def _read_jobs(files: Iterable[str | Path]) -> list[pd.DataFrame]:
+    return [read_table(file) for file in files if Path(file).exists()]
 
 
-def _cells(jobs: Sequence[Mapping[str, str]], *, photos: int = 0) -> dict[str, str]:
-    seconds = [float(job["s"]) for job in jobs]
-    cells = {"jobs": str(len(jobs)), "seconds": f"{sum(seconds):.1f}", "longest_job": f"{max(seconds):.1f}"}
-    if photos:
-        cells |= {"photos": str(photos), "seconds_per_photo": f"{sum(seconds) / photos:.4f}"}
-    loads = [(float(job["mean_load"]), float(job["s"])) for job in jobs if _sampled(job["mean_load"])]
-    if time := sum(own for _, own in loads):
-        cells["mean_load"] = f"{sum(load * own for load, own in loads) / time:.0f}"
-    memory = [float(job["max_rss"]) for job in jobs if _sampled(job["max_rss"])]
-    if memory:
-        cells["memory_mb"] = f"{max(memory):.0f}"
-    return cells
-
-
-def _sampled(cell: str) -> bool:
-    return cell not in ("-", "NA", "")
+def _sums(tables: Sequence[pd.DataFrame]) -> dict[str, float]:
+    jobs = pd.concat(tables)[["s", "mean_load", "max_rss"]].apply(pd.to_numeric, errors="coerce")
+    sampled = jobs.dropna(subset="mean_load")
+    return {
+        "jobs": len(jobs),
+        "seconds": sum(jobs["s"]),
+        "longest_job": jobs["s"].max(),
+        "mean_load": sum(sampled["mean_load"] * sampled["s"]) / (sum(sampled["s"]) or math.nan),
+        "memory_mb": jobs["max_rss"].max(),
+    }

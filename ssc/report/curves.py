@@ -8,12 +8,13 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ssc.report.ablation import read_seed_figures
-from ssc.runtime.files import atomic, read_json
+from ssc.runtime.files import atomic, read_json, read_table
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"]
@@ -33,33 +34,32 @@ _STYLE = {
     "savefig.dpi": 150,
 }
 _BAR = 0.11  # height of one bar in inches
+_POINTS = 200  # of a curve of losses
 
 
 @matplotlib.rc_context(_STYLE)
-def plot_losses(histories: Mapping[str, str | Path], output: str | Path) -> None:
-    """Losses over the steps of each training, one subplot per training.
+def plot_losses(tables: Mapping[str, str | Path], output: str | Path) -> None:
+    """Losses over the steps of each training, one subplot per training, as means over equal stretches of it.
 
     Args:
-        histories: by title, a JSON file {"points": [{"step": int, "<loss>": float, ...}, ...]}; a loss may be absent
-            from some points (one that sets in later).
+        tables: by title, a table of `ssc.training.loss_table.LossTable`.
         output: PNG file; a sentence where nothing was trained.
 
     Raises:
-        InputError: a history is absent or no valid JSON.
+        InputError: a table is absent or damaged.
     """
-    figure = Figure(figsize=(3.6 * max(1, len(histories)), 3.3), layout="constrained")
-    if not histories:
+    figure = Figure(figsize=(3.6 * max(1, len(tables)), 3.3), layout="constrained")
+    if not tables:
         _say(figure, "Nothing was trained:\nall weights and files were ready.")
-    for number, (title, path) in enumerate(histories.items(), start=1):
-        axes = figure.add_subplot(1, len(histories), number)
-        points = read_json(path)["points"]
-        names = dict.fromkeys(name for point in points for name in point if name != "step")
-        for name in names:
-            steps, values = zip(*((point["step"], point[name]) for point in points if name in point), strict=True)
-            marker = "." if len(steps) == 1 else None
-            axes.plot(steps, values, marker=marker, linewidth=1.2, label=name.replace("_", " "))
+    for number, (title, path) in enumerate(tables.items(), start=1):
+        axes = figure.add_subplot(1, len(tables), number)
+        losses = _stretches(path)
+        for name in losses:
+            values = losses[name].dropna()
+            marker = "." if len(values) == 1 else None
+            axes.plot(values, marker=marker, linewidth=1.2, label=name.replace("_", " "))
         # Losses of one training differ by orders of magnitude; some may touch 0, which has no logarithm.
-        if all(point[name] > 0 for point in points for name in names if name in point):
+        if not (losses <= 0).any(axis=None):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_minor_locator(NullLocator())
@@ -71,12 +71,19 @@ def plot_losses(histories: Mapping[str, str | Path], output: str | Path) -> None
     _save(figure, output)
 
 
+def _stretches(path: str | Path) -> pd.DataFrame:
+    """The losses of a table as means over equal stretches of steps, by the mean step; no more than `_POINTS`."""
+    table = read_table(path).astype(float)
+    length = -(-len(table) // _POINTS)
+    return table.groupby(np.arange(len(table)) // length).mean().set_index("step").drop(columns="lr")
+
+
 @matplotlib.rc_context(_STYLE)
 def plot_threshold_curve(seeds: str | Path | None, output: str | Path) -> None:
     """mIoU of the seeds over the background threshold; the best point and the fixed threshold are marked.
 
     Args:
-        seeds: JSON file of `ssc.seeds.summarise_seeds`; None where the run makes no seeds.
+        seeds: JSON file of `ssc.stages.seeds.summarise_seeds`; None where the run makes no seeds.
         output: PNG file; a sentence instead of a curve without seeds, and where no training image has a mask.
 
     Raises:
@@ -142,7 +149,7 @@ def plot_experiment_curves(experiments: Mapping[str, Sequence[str | Path]], outp
     """mIoU of the seeds over the background threshold, one line per experiment: the mean over its random seeds.
 
     Args:
-        experiments: by name, JSON files of `ssc.seeds.summarise_seeds`.
+        experiments: by name, JSON files of `ssc.stages.seeds.summarise_seeds`.
         output: PNG file.
 
     Raises:
@@ -168,7 +175,7 @@ def plot_sweeps(sweeps: Mapping[str, Mapping[float, Sequence[str | Path]]], outp
     Sweeps over the same values share a plot.
 
     Args:
-        sweeps: by name, for each value the JSON files of `ssc.seeds.summarise_seeds`.
+        sweeps: by name, for each value the JSON files of `ssc.stages.seeds.summarise_seeds`.
         output: PNG file; a sentence where there is no sweep.
 
     Raises:

@@ -1,33 +1,35 @@
 """The tables of a run: every stage's figures, every rule's costs, as TSV and as the short text that ends a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ssc.report import costs
-from ssc.data.index import read_index
-from ssc.runtime.files import read_json, write_text, write_tsv
+import pandas as pd
 
-# Columns of the plain-text tables: the cells that stand under each heading.
-_FIGURES = {
-    "stage": "stage",
-    "split": "split",
-    "mIoU": "miou",
-    "over": "over_activation",
-    "under": "under_activation",
-    "seconds": "seconds",
-    "MB": "memory_mb",
-}
-_COSTS = {
-    "stage": "stage",
-    "rule": "rule",
-    "jobs": "jobs",
-    "photos": "photos",
-    "seconds": "seconds",
-    "longest": "longest_job",
-    "load": "mean_load",
-    "MB": "memory_mb",
-    "s/photo": "seconds_per_photo",
-}
+from ssc.data.index import read_index
+from ssc.report import costs
+from ssc.report.text import aligned, as_text
+from ssc.runtime.files import read_json, write_table, write_text
+
+_SHARES = ["miou", "over_activation", "under_activation"]  # written in percent
+_COSTS = ["seconds", "memory_mb"]  # of a stage
+
+# Headings of the plain-text tables.
+_FIGURES_TEXT = {
+    "stage": "stage", "split": "split", "miou": "mIoU", "over_activation": "over", "under_activation": "under",
+    "seconds": "seconds", "memory_mb": "MB",
+}  # fmt: skip
+_COSTS_TEXT = {
+    "stage": "stage", "rule": "rule", "jobs": "jobs", "photos": "photos", "seconds": "seconds",
+    "longest_job": "longest", "mean_load": "load", "memory_mb": "MB", "seconds_per_photo": "s/photo",
+}  # fmt: skip
+_FIGURES_NOTE = (
+    "mIoU, over-activation (background called foreground) and under-activation (foreground called background)\n"
+    "in %; seconds over a stage's jobs, MB of the largest job. Seeds: the best threshold of the sweep.\n"
+)
+_COSTS_NOTE = (
+    "Seconds over a rule's jobs, some of which run at the same time, and of the longest; processor load in % of\n"
+    "one core; MB of the largest job. The report's own jobs are not among them.\n"
+)
 
 
 def write_metrics(
@@ -44,79 +46,51 @@ def write_metrics(
     Args:
         metrics: JSON files by stage: of `seeds`, `pseudo-labels` and `segmentation` those that the run reports.
         index: the index.
-        benchmarks: by stage, in the order of the road, its rules and their benchmark files, see `ssc.report.costs.cost_rows`.
+        benchmarks: by stage, in the order of the road, its rules and their benchmark files, see
+            `ssc.report.costs.cost_table`.
         table: TSV to write, one row per stage, test-time step and baseline. IoU in percent, time in seconds over all
             jobs, memory in MB of the largest job.
         costs_table: TSV to write of what the rules' jobs cost.
         text: plain-text tables of mIoU and costs.
     """
     photos = read_index(index)
-    names = ["background", *photos.classes]
-    cost_rows = costs.cost_rows(benchmarks, photos)
+    spent = costs.cost_table(benchmarks, photos)
     # The first row of a stage is on all of its rules.
-    stage_costs = {row["stage"]: row for row in reversed(cost_rows)}
+    of_stage = spent.drop_duplicates("stage").set_index("stage")[_COSTS]
     figures = {stage: read_json(path) for stage, path in metrics.items()}
-    rows = []
-    for stage in benchmarks:
-        if stage in stage_costs or stage in figures:
-            rows.append(_row(stage, figures.get(stage), names, stage_costs.get(stage, {})))
-        for kind, key in (("step", "steps"), ("baseline", "baselines")):
-            for name, miou in figures.get(stage, {}).get(key, {}).items():
-                rows.append({"stage": f"{kind}: {name}", "split": figures[stage]["split"], "miou": _percent(miou)})
-        if stage == "seeds" and stage in figures:
-            fixed = figures[stage]["at_fixed_threshold"]
-            own = {"split": figures[stage]["split"], "images": figures[stage]["images"], **fixed}
-            rows.append(_row(f"seeds at {fixed['threshold']:g}", own, names, {}))
-    header = ["stage", "split", "images", "miou", "over_activation", "under_activation", "seconds", "memory_mb"]
-    write_tsv(table, header + [f"iou_{name}" for name in names], rows)
-    write_tsv(costs_table, costs.HEADER, cost_rows)
-    write_text(text, _text(rows, cost_rows))
+    rows = [row for stage in benchmarks if stage in {*of_stage.index, *figures} for row in _rows(stage, figures)]
+    shares = [*_SHARES, *(f"iou_{name}" for name in ["background", *photos.classes])]
+    found = pd.DataFrame(rows, columns=["stage", "split", "images", *shares])
+    found[shares] = 100 * found[shares].astype(float)
+    found = found.join(of_stage, on="stage")[["stage", "split", "images", *_SHARES, *_COSTS, *shares[len(_SHARES) :]]]
+    own = {name: costs.FORMATS[name] for name in _COSTS}
+    found = as_text(found, {"images": ".0f", **dict.fromkeys(shares, ".2f"), **own})
+    spent = as_text(spent, costs.FORMATS)
+    write_table(table, found)
+    write_table(costs_table, spent)
+    write_text(text, _text(found, spent))
 
 
-def _row(stage: str, figures: Mapping | None, classes: Sequence[str], cost: Mapping) -> dict:
-    row = {"stage": stage, **cost}
-    if figures:
-        row |= {
-            "split": figures["split"],
-            "images": figures["images"],
-            "miou": _percent(figures["miou"]),
-            "over_activation": _percent(figures["over_activation"]),
-            "under_activation": _percent(figures["under_activation"]),
-            **{f"iou_{name}": _percent(figures["iou"][name]) for name in classes},
-        }
-    return row
+def _rows(stage: str, figures: Mapping[str, Mapping]) -> Iterator[dict]:
+    """The rows of a stage: its own, those of its steps and baselines, and that of the seeds' fixed threshold."""
+    own = figures.get(stage, {})
+    yield _row(stage, own)
+    for kind in ("step", "baseline"):
+        for name, miou in own.get(f"{kind}s", {}).items():
+            yield {"stage": f"{kind}: {name}", "split": own["split"], "miou": miou}
+    if fixed := own.get("at_fixed_threshold"):
+        yield _row(f"{stage} at {fixed['threshold']:g}", {**own, **fixed})
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}"
+def _row(stage: str, figures: Mapping) -> dict:
+    iou = {f"iou_{name}": value for name, value in figures.get("iou", {}).items()}
+    return {**figures, "stage": stage, **iou}
 
 
-def _text(rows: Sequence[Mapping], cost_rows: Sequence[Mapping]) -> str:
-    note = (
-        "mIoU, over-activation (background called foreground) and under-activation (foreground called background)\n"
-        "in %; seconds over a stage's jobs, MB of the largest job. Seeds: the best threshold of the sweep.\n"
-    )
-    text = f"{_table(rows, _FIGURES)}\n{note}"
-    if not cost_rows:
+def _text(figures: pd.DataFrame, spent: pd.DataFrame) -> str:
+    text = f"{aligned(figures[[*_FIGURES_TEXT]].rename(columns=_FIGURES_TEXT), words=2)}\n{_FIGURES_NOTE}"
+    if spent.empty:
         return text
     # Sums over a stage stand in the first table.
-    own = [*(row for row in cost_rows if row.get("rule")), cost_rows[-1]]
-    note = (
-        "Seconds over a rule's jobs, some of which run at the same time, and of the longest; processor load in % of\n"
-        "one core; MB of the largest job. The report's own jobs are not among them.\n"
-    )
-    return f"{text}\n{_table(own, _COSTS)}\n{note}"
-
-
-def _table(rows: Sequence[Mapping], columns: Mapping[str, str]) -> str:
-    """Aligned text of the cells that `columns` names by its headings; the first two are words."""
-    cells = [list(columns), *([str(row.get(key, "")) for key in columns.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for line in cells:
-        padded = [
-            cell.ljust(width) if k < 2 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        lines.append("  ".join(padded))
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n"
+    spent = spent[(spent["rule"] != "") | (spent["stage"] == "all")]
+    return f"{text}\n{aligned(spent[[*_COSTS_TEXT]].rename(columns=_COSTS_TEXT), words=2)}\n{_COSTS_NOTE}"

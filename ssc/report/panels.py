@@ -1,180 +1,105 @@
-"""The pictures of the report: what each stage, or each experiment, makes of a few photos, side by side."""
+"""The pictures of the report: what each stage, or each experiment, makes of a few photos, side by side.
+
+Each function writes one sheet, with its own columns beside the photos and the ground truth; the errors are those of
+`ssc.report.sheets.write_sheet`.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 
 from ssc.archive import Archive
-from ssc.cams import read_cams
-from ssc.data.index import Row, read_index
+from ssc.data.index import Row
 from ssc.data.transforms import normalise, resize_image, resize_labels
-from ssc.runtime.device import select_device
-from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 from ssc.models.classifier import CAMClassifier
+from ssc.models.deeplab import load_networks
 from ssc.models.irn import IRN
 from ssc.models.reconstruction import ReconstructionNet, decoder_input
-from ssc.prediction import load_networks, predict_labels
-from ssc.pseudo_labels import edge_map
-from ssc.report.sheets import Column, choose, first_columns, labels_column, write_sheet
 from ssc.models.weights import load_part, read_header
+from ssc.prediction import predict_steps
+from ssc.pseudo_labels import edge_map
+from ssc.report.pictures import colourise, grey, heat, outlines, overlay
+from ssc.report.sheets import Column, Sheet, labels_column, write_sheet
+from ssc.runtime.device import select_device
+from ssc.workflow.settings import Prediction
 
 
 def write_panels(
     *,
-    index: str | Path,
-    superpixels: Sequence[str | Path],
-    cams: Sequence[str | Path],
-    classifier: str | Path | None,
-    irn: str | Path | None,
-    pseudo_labels: Sequence[str | Path],
-    segmentation: str | Path,
-    masks: Sequence[str | Path],
-    scores: str | Path | None,
-    output: str | Path,
-    panels: int,
-    prediction: dict,
-    edge_scale: float = 1.0,
-    device: str = "auto",
+    archives: Mapping[str, Sequence[str | Path]],
+    weights: Mapping[str, str | Path],
+    prediction: Prediction,
+    edge_scale: float,
+    device: str,
+    **sheet: Unpack[Sheet],
 ) -> None:
-    """Write one sheet of training images, from photo to prediction: one image per row, one stage per column.
+    """Training images from photo to prediction, one stage per column.
 
-    The images are the best, median and worst by `scores`, or an even sample; see `ssc.report.sheets.choose`. A column without
-    content (no masks, no superpixels, no reconstruction, a stage that the run does not make) is left out.
+    A column without content (no masks, no reconstruction, a stage that the run does not make) is left out.
 
     Args:
-        index: the index.
-        superpixels, cams, pseudo_labels, masks: shard archives of the training split; each may be empty.
-        classifier: weight file of the classifier, with the part `reconstruction` if CDR was on; or None.
-        irn: weight file with the part `irn`, or None.
-        segmentation: weight file of the segmentation network, or of a co-trained pair.
-        scores: table of the images' mIoU (see `ssc.report.ranking`), or None.
-        output: PNG file.
-        panels: number of images; all images if there are fewer.
-        prediction: the `prediction` section of the config.
+        archives: shard archives of `superpixels`, `cams` and `pseudo_labels`, as far as there are any.
+        weights: weight files of `segmentation` and, as far as there are any, of `classifier` and `irn`.
+        prediction: settings of the segmentation network's inference.
         edge_scale: factor of the photo's size at which class boundaries are found.
         device: see the config.
-
-    Raises:
-        InputError: a file is absent or belongs to another index, or a photo cannot be read.
     """
     device = select_device(device)
-    table, truth = read_index(index), Archive(*masks)
-    sample = choose(table.split("train"), truth, scores, panels)
-    columns = first_columns(sample, truth)
-    if superpixels:
-        columns["superpixels"] = _superpixels_column(Archive(*superpixels))
-    if cams:
-        columns["CAM"] = _cams_column(Archive(*cams))
-    if classifier and _has_decoder(classifier):
-        columns["reconstruction"] = _reconstruction_column(classifier, device)
-    if irn:
-        columns["IRN edges"] = _edges_column(irn, edge_scale, device)
-    if pseudo_labels:
-        columns["pseudo-label"] = labels_column(Archive(*pseudo_labels))
-    columns["prediction"] = _prediction_column(segmentation, prediction, device)
-    write_sheet(sample, columns, table.classes, output)
+    found = {name: Archive(*files) for name, files in archives.items() if files}
+    columns = {}
+    if "superpixels" in found:
+        columns["superpixels"] = _superpixels_column(found["superpixels"])
+    if "cams" in found:
+        columns["CAM"] = _cams_column(found["cams"])
+    if weights.get("classifier") and _has_decoder(weights["classifier"]):
+        columns["reconstruction"] = _reconstruction_column(weights["classifier"], device)
+    if weights.get("irn"):
+        columns["IRN edges"] = _edges_column(weights["irn"], edge_scale, device)
+    if "pseudo_labels" in found:
+        columns["pseudo-label"] = labels_column(found["pseudo_labels"])
+    columns["prediction"] = _prediction_column(weights["segmentation"], prediction, device)
+    write_sheet(columns, **sheet)
 
 
-def write_val_panels(
-    *,
-    index: str | Path,
-    split: str,
-    predictions: Sequence[str | Path],
-    masks: Sequence[str | Path],
-    scores: str | Path | None,
-    output: str | Path,
-    panels: int,
-) -> None:
-    """Write one sheet of a split: image, ground truth (left out without masks), prediction, overlay.
+def write_val_panels(*, predictions: Sequence[str | Path], **sheet: Unpack[Sheet]) -> None:
+    """Images of a split: photo, ground truth (left out without masks), prediction, overlay.
 
     A split without images gives the headings alone.
 
     Args:
-        index, split: the images, chosen as in `write_panels`.
-        predictions, masks: shard archives of label maps and of ground truth.
-        scores: table of the images' mIoU (see `ssc.report.ranking`), or None.
-        output: PNG file.
-        panels: number of images; all images if there are fewer.
-
-    Raises:
-        InputError: a file is absent or belongs to another index, or a photo cannot be read.
+        predictions: shard archives of the predicted label maps.
     """
-    table, truth, predicted = read_index(index), Archive(*masks), Archive(*predictions)
-    sample = choose(table.split(split), truth, scores, panels)
-    columns = first_columns(sample, truth)
-    columns["prediction"] = labels_column(predicted)
-    columns["overlay"] = lambda row, image, size: overlay(
-        resize_image(image, size), resize_labels(predicted.labels(row.id), size)
-    )
-    write_sheet(sample, columns, table.classes, output)
+    predicted = Archive(*predictions)
+    columns = {"prediction": labels_column(predicted), "overlay": _overlay_column(predicted)}
+    write_sheet(columns, **sheet)
 
 
-def write_ablation_panels(
-    *,
-    index: str | Path,
-    cams: Mapping[str, Sequence[str | Path]],
-    masks: Sequence[str | Path],
-    scores: str | Path,
-    output: str | Path,
-    panels: int,
-) -> None:
-    """Write one sheet of training images: photo, ground truth, and the CAM of each experiment (paper Figs. 1 and 5).
-
-    No network is run.
+def write_ablation_panels(*, cams: Mapping[str, Sequence[str | Path]], **sheet: Unpack[Sheet]) -> None:
+    """Training images: photo, ground truth, and the CAM of each experiment (paper Figs. 1 and 5). No network is run.
 
     Args:
-        index: the index.
         cams: by experiment, shard archives of its CAMs.
-        masks: shard archives of ground truth.
-        scores: table of the images' mIoU by which they are chosen, see `write_panels`.
-        output: PNG file.
-        panels: number of images; all images if there are fewer.
-
-    Raises:
-        InputError: a file is absent or belongs to another index, or a photo cannot be read.
     """
-    table, truth = read_index(index), Archive(*masks)
-    sample = choose(table.split("train"), truth, scores, panels)
-    columns = first_columns(sample, truth)
-    columns |= {experiment: _cams_column(Archive(*files)) for experiment, files in cams.items()}
-    write_sheet(sample, columns, table.classes, output)
+    columns = {experiment: _cams_column(Archive(*files)) for experiment, files in cams.items()}
+    write_sheet(columns, **sheet)
 
 
-def write_reconstructions(
-    *,
-    index: str | Path,
-    classifiers: Mapping[str, str | Path],
-    masks: Sequence[str | Path],
-    scores: str | Path,
-    output: str | Path,
-    panels: int,
-    device: str = "auto",
-) -> None:
-    """Write one sheet of training images: photo, and what the decoder of each experiment paints from its features.
+def write_reconstructions(*, classifiers: Mapping[str, str | Path], device: str, **sheet: Unpack[Sheet]) -> None:
+    """Training images: photo, and what the decoder of each experiment paints from its features.
 
     Args:
-        index: the index.
         classifiers: by experiment, the weight file of its classifier; one without a decoder, and one that stood
             before, get no column.
-        masks: shard archives of ground truth; images that have one are chosen.
-        scores, output, panels: as in `write_ablation_panels`.
         device: see the config.
-
-    Raises:
-        InputError: a file is absent or belongs to another index, or a photo cannot be read.
     """
     device = select_device(device)
-    table = read_index(index)
-    sample = choose(table.split("train"), Archive(*masks), scores, panels)
-    columns: dict[str, Column] = {"image": lambda row, image, size: resize_image(image, size)}
-    shown = set()
-    for experiment, file in classifiers.items():
-        if file not in shown and _has_decoder(file):
-            columns[experiment] = _reconstruction_column(file, device)
-            shown.add(file)
-    write_sheet(sample, columns, table.classes, output)
+    first = {file: experiment for experiment, file in reversed(classifiers.items()) if _has_decoder(file)}
+    shown = {experiment: file for experiment, file in classifiers.items() if first.get(file) == experiment}
+    columns = {experiment: _reconstruction_column(file, device) for experiment, file in shown.items()}
+    write_sheet(columns, **sheet, show_masks=False)
 
 
 def _superpixels_column(archive: Archive) -> Column:
@@ -182,7 +107,11 @@ def _superpixels_column(archive: Archive) -> Column:
 
 
 def _cams_column(archive: Archive) -> Column:
-    return lambda row, image, size: resize_image(heat(image, read_cams(archive, row.id)[1]), size)
+    return lambda row, image, size: resize_image(heat(image, archive.cams(row.id)[1]), size)
+
+
+def _overlay_column(archive: Archive) -> Column:
+    return lambda row, image, size: overlay(resize_image(image, size), resize_labels(archive.labels(row.id), size))
 
 
 def _has_decoder(path: str | Path) -> bool:
@@ -201,8 +130,8 @@ def _reconstruction_column(path: str | Path, device: torch.device) -> Column:
     def draw(row: Row, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         # Reflected borders in the decoder need two cells each way.
         whole = tuple(stride * max(2, round(side / stride)) for side in image.shape[:2])
-        third, features = model.stages(normalise(resize_image(image, whole))[None].to(device))
-        source = decoder_input(third, features, source=cdr["source"], rectify=cdr["rectify"])
+        early, features = model.forward_features(normalise(resize_image(image, whole))[None].to(device))
+        source = decoder_input(early, features, source=cdr["source"], rectify=cdr["rectify"])
         painted = decoder(source)[0].cpu().permute(1, 2, 0).numpy()
         return resize_image(np.rint((painted + 1) * 127.5).astype(np.uint8), size)
 
@@ -214,6 +143,12 @@ def _edges_column(path: str | Path, scale: float, device: torch.device) -> Colum
     return lambda row, image, size: resize_image(grey(edge_map(network, image, scale=scale)), size)
 
 
-def _prediction_column(path: str | Path, settings: dict, device: torch.device) -> Column:
+def _prediction_column(path: str | Path, settings: Prediction, device: torch.device) -> Column:
     networks = load_networks(path, device=device)
-    return lambda row, image, size: colourise(resize_labels(predict_labels(networks, image, settings), size))
+    crf = settings.crf.options() if settings.crf.enabled else None
+
+    def draw(row: Row, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        *_, labels = predict_steps(networks, image, scales=settings.scales, flip=settings.flip, crf=crf)
+        return colourise(resize_labels(labels, size))
+
+    return draw

@@ -3,11 +3,13 @@
 mIoU in percent, memory in GB of a GPU for a batch of 6. Table II is given as far as the paper's text repeats it.
 """
 
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ssc.runtime.files import read_tsv
+from ssc.runtime.files import read_table
+
+if TYPE_CHECKING:  # the names of `ABLATION` are asked for where the workflow is read, too
+    import pandas as pd
 
 # Rows of the ablation tables by the name of the experiment that reproduces them (config/experiments.yaml).
 ABLATION = {
@@ -22,35 +24,14 @@ ABLATION = {
 }
 
 
-@dataclass(frozen=True)
-class Result:
-    """One number of the paper.
+def results() -> "pd.DataFrame":
+    """All numbers, in the order of the tables.
 
-    Attributes:
-        table: Roman numeral.
-        dataset: `voc12` or `coco14`.
-        method, supervision, backbone: as the table names them; supervision I image labels, S saliency maps, O
-            out-of-distribution images, L language.
-        measure: `seeds`, `pseudo-labels`, `segmentation` (mIoU in percent) or `memory` (GB).
-        split: images that it is measured on.
-        value: the number.
+    Columns: `table` (Roman numeral), `dataset` (`voc12` or `coco14`), `method`, `supervision` (I image labels, S
+    saliency maps, O out-of-distribution images, L language) and `backbone` as the table names them, `measure`
+    (`seeds`, `pseudo-labels`, `segmentation`: mIoU in percent; `memory`: GB), `split` that it is measured on, `value`.
     """
-
-    table: str
-    dataset: str
-    method: str
-    supervision: str
-    backbone: str
-    measure: str
-    split: str
-    value: float
-
-
-@cache
-def results() -> tuple[Result, ...]:
-    """All numbers, in the order of the tables."""
-    rows = read_tsv(Path(__file__).with_suffix(".tsv"))
-    return tuple(Result(**{**row, "value": float(row["value"])}) for row in rows)
+    return read_table(Path(__file__).with_suffix(".tsv")).astype({"value": float})
 
 
 def ablation_value(experiment: str) -> tuple[str, float] | None:
@@ -58,6 +39,5 @@ def ablation_value(experiment: str) -> tuple[str, float] | None:
     `ABLATION`; None for any other."""
     if experiment not in ABLATION:
         return None
-    (table, method), *_ = ABLATION[experiment]
-    value = next(result.value for result in results() if (result.table, result.method) == (table, method))
-    return ", ".join(table for table, _ in ABLATION[experiment]), value
+    values = results().set_index(["table", "method"])["value"]
+    return ", ".join(table for table, _ in ABLATION[experiment]), float(values.loc[ABLATION[experiment][0]])

@@ -3,10 +3,13 @@
 import matplotlib
 import numpy as np
 import torch
+from skimage.color import gray2rgb
+from skimage.morphology import dilation
+from skimage.segmentation import find_boundaries
+from skimage.util import img_as_ubyte
 
 from ssc.cams import upsample
-from ssc.constants import IGNORE
-from ssc.constants import voc_palette
+from ssc.constants import IGNORE, voc_palette
 
 PALETTE = np.array(voc_palette(), np.uint8).reshape(256, 3)
 _IGNORE_COLOUR = (211, 211, 211)
@@ -42,36 +45,28 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.nd
         raise ValueError(f"image {image.shape} and labels {labels.shape} differ in size")
     colours = colourise(labels)
     colours[labels == IGNORE] = _IGNORE_COLOUR
-    border = _boundaries(labels) | _boundaries(labels[::-1, ::-1])[::-1, ::-1]
-    opacity = np.where(border, (1 + alpha) / 2, alpha) * (labels > 0)
+    opacity = np.where(find_boundaries(labels), (1 + alpha) / 2, alpha) * (labels > 0)
     return _blend(image, colours, opacity)
 
 
-def heat(image: np.ndarray, cams: torch.Tensor) -> np.ndarray:
+def heat(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
     """Largest of the CAMs (K, h, w) at each pixel as a heat map over the photo, which shows where it is low."""
     if len(cams) == 0:
         return image
-    strongest = upsample(cams, image.shape[:2]).amax(dim=0).clamp(0, 1).numpy()
+    strongest = upsample(torch.from_numpy(cams), image.shape[:2]).amax(dim=0).clamp(0, 1).numpy()
     colours = matplotlib.colormaps["turbo"](strongest, bytes=True)[..., :3]
     return _blend(image, colours, 0.25 + 0.5 * strongest)
 
 
 def outlines(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """The photo with a line where the regions (H, W) of neighbouring pixels differ."""
-    return np.where(_boundaries(regions)[..., None], np.uint8(_LINE_COLOUR), image)
+    """The photo with a line, one pixel wide, where the regions (H, W) of neighbouring pixels differ."""
+    # `find_boundaries` marks the pixels on both sides, too much for a small picture of many regions.
+    return np.where((dilation(regions) > regions)[..., None], np.uint8(_LINE_COLOUR), image)
 
 
 def grey(values: torch.Tensor) -> np.ndarray:
     """Map (h, w) in 0..1 as a grey picture, uint8 (h, w, 3)."""
-    return np.repeat(np.rint(255 * values.cpu().numpy()).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _boundaries(labels: np.ndarray) -> np.ndarray:
-    """Pixels (bool (H, W)) whose right or lower neighbour has another label: lines one pixel wide."""
-    border = np.zeros(labels.shape, bool)
-    border[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    border[:-1] |= labels[:-1] != labels[1:]
-    return border
+    return gray2rgb(img_as_ubyte(values.cpu().numpy()))
 
 
 def _blend(image: np.ndarray, colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:

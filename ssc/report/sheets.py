@@ -2,21 +2,41 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ssc.archive import Archive
-from ssc.data.index import Row
+from ssc.data.index import Row, read_index
 from ssc.data.transforms import read_image, resize_image, resize_labels
 from ssc.report.pictures import PALETTE, colourise
-from ssc.runtime.files import atomic
-from ssc.report.ranking import extremes, read_scores
+from ssc.runtime.files import atomic, read_table
 
 # A column: row of the index, its photo (H, W, 3) and a tile size (h, w) to a picture uint8 (h, w, 3).
 Column = Callable[[Row, np.ndarray, tuple[int, int]], np.ndarray]
 # The photos of a sheet, each with a note for its caption.
 Sample = Sequence[tuple[Row, str]]
+
+
+class Sheet(TypedDict):
+    """What all sheets take: the photos, and where the picture goes. The keyword arguments of `write_sheet`.
+
+    Attributes:
+        index, split: the images; `train` unless told otherwise.
+        masks: shard archives of ground truth.
+        scores: table of the images' mIoU (see `ssc.stages.evaluate.write_scores`), or None.
+        panels: how many images are chosen, see `choose`.
+        output: PNG file.
+    """
+
+    index: str | Path
+    split: NotRequired[str]
+    masks: Sequence[str | Path]
+    scores: str | Path | None
+    panels: int
+    output: str | Path
+
 
 _TILE = (144, 216)  # height and width, in pixels, that a photo is fitted into
 _GAP, _MARGIN = 6, 14  # pixels
@@ -33,7 +53,7 @@ def choose(rows: Sequence[Row], masks: Archive, scores: str | Path | None, count
     Args:
         rows: of one split.
         masks: the split's ground truth.
-        scores: table of the images' mIoU (see `ssc.report.ranking`), or None.
+        scores: table of the images' mIoU (see `ssc.stages.evaluate.write_scores`), or None.
         count: number of rows.
 
     Returns:
@@ -53,12 +73,27 @@ def choose(rows: Sequence[Row], masks: Archive, scores: str | Path | None, count
     return [(rows[(2 * k + 1) * len(rows) // (2 * count)], "") for k in range(count)]
 
 
-def first_columns(sample: Sample, masks: Archive) -> dict[str, Column]:
-    """The columns photo and, where the sample has masks, ground truth."""
-    columns: dict[str, Column] = {"image": lambda row, image, size: resize_image(image, size)}
-    if any(row.id in masks for row, _ in sample):
-        columns["ground truth"] = labels_column(masks)
-    return columns
+def read_scores(path: str | Path) -> dict[str, float]:
+    """mIoU in percent by image id, of the images that have one, from a table of `ssc.stages.evaluate.write_scores`.
+
+    Raises:
+        InputError: the file is absent.
+    """
+    table = read_table(path).dropna(subset="miou")
+    return dict(zip(table["id"], table["miou"].astype(float), strict=True))
+
+
+def extremes(ranking: Sequence, count: int) -> list:
+    """A third each of the first, of the middle and of the last items, in their order; all if there are no more.
+
+    What does not divide by three goes to the middle first, then to both ends.
+    """
+    if len(ranking) <= count:
+        return list(ranking)
+    ends = (count + 1) // 3
+    middle = count - 2 * ends
+    start = (len(ranking) - middle) // 2
+    return [*ranking[:ends], *ranking[start : start + middle], *ranking[len(ranking) - ends :]]
 
 
 def labels_column(archive: Archive) -> Column:
@@ -66,21 +101,41 @@ def labels_column(archive: Archive) -> Column:
     return lambda row, image, size: colourise(resize_labels(archive.labels(row.id), size))
 
 
-def write_sheet(sample: Sample, columns: Mapping[str, Column], classes: Sequence[str], output: str | Path) -> None:
-    """Draw every column of every photo, compose and write; without a photo the headings alone.
+def write_sheet(
+    columns: Mapping[str, Column],
+    *,
+    index: str | Path,
+    split: str = "train",
+    masks: Sequence[str | Path],
+    scores: str | Path | None,
+    panels: int,
+    output: str | Path,
+    show_masks: bool = True,
+) -> None:
+    """Draw a sheet of some photos: the photo, its ground truth where the sample has any, and the columns given.
+
+    A split without images gives the headings alone.
 
     Args:
-        sample: the photos.
         columns: by heading.
-        classes: names of the C foreground classes, for the captions.
-        output: PNG file.
+        index, split, masks, scores, panels, output: see `Sheet`.
+        show_masks: whether ground truth has a column.
+
+    Raises:
+        InputError: a file is absent or belongs to another index, or a photo cannot be read.
     """
+    table, truth = read_index(index), Archive(*masks)
+    sample = choose(table.split(split), truth, scores, panels)
+    first: dict[str, Column] = {"image": lambda row, image, size: resize_image(image, size)}
+    if show_masks and any(row.id in truth for row, _ in sample):
+        first["ground truth"] = labels_column(truth)
+    columns = {**first, **columns}
     tiles = []
     for row, _ in sample:
         image = read_image(row.image)
         tiles.append([draw(row, image, _fit(image.shape[:2])) for draw in columns.values()])
     with atomic(output) as temporary:
-        _compose(sample, list(columns), tiles, classes).save(temporary, "png")
+        _compose(sample, list(columns), tiles, table.classes).save(temporary, "png")
 
 
 def _fit(size: tuple[int, int]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ _TRIES = 4  # tries in a row that bring nothing new
 _PAUSE = 2.0  # seconds before the first of them, doubled each time
 
 
-def download(url: str, output: str | Path, *, checksum: str, mend: str) -> None:
+def download(url: str, output: str | Path, *, checksum: str, hint: str) -> None:
     """Fetch a file.
 
     What has come lies in `<output>.part`. A broken connection is taken up again from there, at once and in a later
@@ -27,7 +27,7 @@ def download(url: str, output: str | Path, *, checksum: str, mend: str) -> None:
         url: http, https or file address.
         output: file to write.
         checksum: `md5:<digits>` or `sha256:<digits>`, hexadecimal; fewer digits are the start of the checksum.
-        mend: what to do where the address does not answer, the end of a sentence.
+        hint: what to do where the address does not answer, the end of a sentence.
 
     Raises:
         InputError: the file could not be fetched; what has come stays for the next call. Or its checksum is wrong;
@@ -36,7 +36,7 @@ def download(url: str, output: str | Path, *, checksum: str, mend: str) -> None:
     part = Path(f"{output}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     if not (part.exists() and _digest(part, checksum) == checksum):
-        _receive(url, part, mend)
+        _receive(url, part, hint)
         found = _digest(part, checksum)
         if found != checksum:
             part.unlink()
@@ -57,7 +57,7 @@ def _digest(path: Path, like: str) -> str:
         return f"{algorithm}:{hashlib.file_digest(handle, algorithm).hexdigest()}"[: len(like)]
 
 
-def _receive(url: str, part: Path, mend: str) -> None:
+def _receive(url: str, part: Path, hint: str) -> None:
     """Fetch into `part`, going on from what it holds."""
     largest, idle = _size(part), _TRIES  # an address that never answers is told at once
     while True:
@@ -68,7 +68,7 @@ def _receive(url: str, part: Path, mend: str) -> None:
             size = _size(part)
             largest, idle = max(largest, size), 0 if size > largest else idle + 1
             if idle > _TRIES:
-                raise InputError(f"Could not fetch {url} ({error}); {mend}.") from None
+                raise InputError(f"Could not fetch {url} ({error}); {hint}.") from None
             log.info("connection lost after %d bytes (%s); trying again", size, error)
             time.sleep(_PAUSE * 2**idle)
 

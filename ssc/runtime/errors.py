@@ -20,7 +20,7 @@ class Interrupted(Exception):
     """A signal asked the training to end; its state is saved."""
 
 
-def sentence(error: Exception) -> str | None:
+def user_message(error: Exception) -> str | None:
     """What to tell the user of an error that is not a defect of ours; None for one that is."""
     if isinstance(error, InputError | Interrupted):
         # From a process that loads data it comes with its traceback, which ends in the sentence.

@@ -1,14 +1,17 @@
 """Atomic writes, safe names, and the two text formats (JSON, TSV) that stages hand to each other."""
 
-import csv
 import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from ssc.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @contextmanager
@@ -75,31 +78,36 @@ def read_json(path: str | Path) -> dict:
         raise InputError(f"{path} is not valid JSON ({error}); make it again or restore it.") from None
 
 
-def write_tsv(path: str | Path, header: list[str], rows: Iterable[Mapping | list]) -> None:
-    """Write rows (mappings by column name, or lists in the order of `header`) as tab-separated text.
+def write_table(path: str | Path, frame: "pandas.DataFrame", *, decimals: int | None = None) -> None:
+    """Write a table as tab-separated text with a header line, atomically; a missing value is an empty cell.
 
-    Any cell reads back as it was, but for carriage returns: `csv` does not quote them.
+    Args:
+        path: the file.
+        frame: the table; its index is left out.
+        decimals: of the floating-point numbers; None writes as many as they have.
     """
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow([row.get(name, "") for name in header] if isinstance(row, Mapping) else row)
+    with atomic(path) as temporary:
+        float_format = None if decimals is None else f"%.{decimals}f"
+        frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n", float_format=float_format)
 
 
-def read_tsv(path: str | Path) -> list[dict[str, str]]:
-    """Read a tab-separated table with a header line into one dict per row.
+def read_table(path: str | Path) -> "pandas.DataFrame":
+    """Read a tab-separated table with a header line. All cells are text, so that ids stay what they are, or missing.
 
     Raises:
         InputError: the file is absent or holds no such table.
     """
+    import pandas  # takes half a second, which the reading of the workflow does not have
+
     try:
-        with Path(path).open(encoding="utf-8", newline="") as handle:
-            return list(csv.DictReader(handle, delimiter="\t"))
+        frame = pandas.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""])
+        if not isinstance(frame.index, pandas.RangeIndex):
+            raise ValueError("its lines have more cells than its header")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except ValueError as error:
         raise InputError(f"{path} is no readable table ({error}); make it again or restore it.") from None
+    return frame
 
 
 def check_member_name(name: str) -> None:

@@ -70,9 +70,7 @@ def write_cams(
         return row, archive.encode_arrays(classes=classes, cams=cams.astype(np.float16))
 
     keys = {f"{row.id}.npz": row.key_with(*([regions.read_bytes(f"{row.id}.png")] if regions else [])) for row in rows}
-    own = fingerprint(
-        __name__, settings, {"precision": precision}, files=[weights], words=network_words(weights)
-    )
+    own = fingerprint(__name__, settings, {"precision": precision}, files=[weights], words=network_words(weights))
     with cache.resume(output, fingerprint=own, keys=keys) as out:
         rows = [row for row in rows if f"{row.id}.npz" not in out]
         found = infer(activate, rows, settings.scales, pixels=pixel_budget(device), threads=threads)

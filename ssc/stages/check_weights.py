@@ -1,30 +1,30 @@
-"""Weights that a run takes ready instead of training them (`classifier.trained` and its like)."""
+"""Weights that a run takes ready instead of training them (`ready.classifier` and its like)."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssc.data.index import read_classes
+from ssc.models.weights import read_header
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json
-from ssc.models.weights import read_header
 
 # By stage, which is also the part's name: the network, and how many of its outputs are no class of the data set.
 _MODELS = {"classifier": ("CAMClassifier", 0), "irn": ("IRN", None), "segmentation": ("DeepLabV2", 1)}
 
 
 def write_facts(path: str | Path, *, stage: str, classes: str | Path, output: str | Path) -> None:
-    """Check ready weights (see `check_trained`) and write what their header says as JSON.
+    """Check ready weights (see `check_weights`) and write what their header says as JSON.
 
     Args:
-        path, stage: as in `check_trained`.
+        path, stage: as in `check_weights`.
         classes: class list of the index.
         output: JSON file: `file`, and the header's `parts` and `facts`.
     """
-    check_trained(path, stage=stage, classes=read_classes(classes))
+    check_weights(path, stage=stage, classes=read_classes(classes))
     write_json(output, {"file": str(path), **read_header(path)})
 
 
-def check_trained(path: str | Path, *, stage: str, classes: Sequence[str]) -> None:
+def check_weights(path: str | Path, *, stage: str, classes: Sequence[str]) -> None:
     """Check by its header that a weight file can stand for a training stage of a data set; no tensor is read.
 
     IRN knows no classes: any fits.
@@ -43,16 +43,16 @@ def check_trained(path: str | Path, *, stage: str, classes: Sequence[str]) -> No
     part = header["parts"].get(stage, {})
     if part.get("model") != model:
         raise InputError(
-            f"{stage}.trained: {path} holds no {stage} but {', '.join(header['parts'])}; name the right file."
+            f"ready.{stage}: {path} holds no {stage} but {', '.join(header['parts'])}; name the right file."
         )
     if outside is None:
         return
     number = part["options"]["num_classes"] - outside
     if number != len(classes):
-        raise InputError(f"{stage}.trained: {path} has {number} classes, the data set {len(classes)}.")
+        raise InputError(f"ready.{stage}: {path} has {number} classes, the data set {len(classes)}.")
     for place, (own, needed) in enumerate(zip(header["facts"]["classes"], classes, strict=True), start=1):
         if own != needed:
             raise InputError(
-                f"{stage}.trained: class {place} of {path} is {own!r}, the data set's {needed!r}; "
+                f"ready.{stage}: class {place} of {path} is {own!r}, the data set's {needed!r}; "
                 "import it again with `--classes` and the classes.txt of the results, if only the names differ."
             )

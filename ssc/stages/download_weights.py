@@ -38,8 +38,8 @@ def download_imagenet(name: str, output: str | Path, *, url: str = IMAGENET_URL)
     file_name = IMAGENET_FILES[name]
     digits = re.search(r"-([0-9a-f]{8})\.pth$", file_name)[1]
     fetched = Path(output).with_name(file_name)
-    mend = f"put a safetensors file at {output} by hand"
-    download(url + file_name, fetched, checksum=f"sha256:{digits}", mend=mend)
+    hint = f"put a safetensors file at {output} by hand"
+    download(url + file_name, fetched, checksum=f"sha256:{digits}", hint=hint)
     try:
         state = torch.load(fetched, map_location="cpu", weights_only=True)
     finally:

@@ -11,9 +11,9 @@ from ssc.archive import Archive
 from ssc.constants import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.data.masks import read_mask
+from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json, write_table
-from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
 from ssc.runtime.progress import track
 
 
@@ -87,7 +87,7 @@ def summarise_labels(
         index, split, stage, steps: see `count_labels`.
         shards: its JSON files, of all shards.
         output: JSON file.
-        images: table of the images' mIoU, see `ssc.report.ranking`.
+        images: table of the images' mIoU, see `write_scores`.
 
     Raises:
         InputError: the split has no image.
@@ -115,10 +115,9 @@ def summarise_labels(
 
 
 def write_scores(path: str | Path, scores: Mapping[str, float | None]) -> None:
-    """Write the mIoU of images (0..1) by their ids as TSV with the columns `id` and `miou`, in percent; None leaves the
-    cell empty."""
-    table = pd.DataFrame({"id": list(scores), "miou": [None if miou is None else 100 * miou for miou in scores.values()]})
-    write_table(path, table, decimals=2)
+    """Write the mIoU of images (0..1) by their ids as a table: `id` and, in percent, `miou`, empty where it is None."""
+    percent = 100 * pd.Series(scores, dtype=float)
+    write_table(path, percent.rename_axis("id").reset_index(name="miou"), decimals=2)
 
 
 def _undecided_as_background(labels: np.ndarray) -> np.ndarray:

@@ -67,9 +67,7 @@ def write_predictions(
     rows = read_index(index).shard(split, shard)
     *early, _ = settings.steps()
     names = {row.id: [f"{step}/{row.id}.png" for step in early] for row in rows}
-    own = fingerprint(
-        __name__, settings, {"precision": precision}, files=[weights], words=network_words(weights)
-    )
+    own = fingerprint(__name__, settings, {"precision": precision}, files=[weights], words=network_words(weights))
     keys = {f"{row.id}.png": row.key for row in rows}
     early_keys = {name: row.key for row in rows for name in names[row.id]}
     with (

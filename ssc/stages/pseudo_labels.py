@@ -74,9 +74,7 @@ def write_pseudo_labels(
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
     keys = {f"{row.id}.png": row.key_with(cam_archive.read_bytes(f"{row.id}.npz")) for row in rows}
-    own = fingerprint(
-        __name__, settings, {"precision": precision}, files=[weights], words=network_words(weights)
-    )
+    own = fingerprint(__name__, settings, {"precision": precision}, files=[weights], words=network_words(weights))
     with (
         cache.resume(output, fingerprint=own, keys=keys) as out,
         cache.resume(confidence, fingerprint=own, keys=keys) as masks,

@@ -39,7 +39,7 @@ def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, out
     rows = read_index(index).shard("train", shard)
     with archive.write(output) as out:
         for row in track(rows, f"superpixels {shard}"):
-            path = _file(folder, row, ".png", "superpixels.folder")
+            path = _file(folder, row, ".png", "ready.superpixels")
             labels = _read_regions(path)
             _check_size(path, labels.shape, row)
             if labels.max() > np.iinfo(np.uint16).max:
@@ -48,14 +48,14 @@ def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, out
 
 
 def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: str | Path) -> None:
-    """Write one shard's CAMs from files `<id>.npz` like those of `ssc.cams.extract_cams`.
+    """Write one shard's CAMs from files `<id>.npz` like those of `ssc.stages.cams.write_cams`.
 
     A file holds `classes` (K,), ids 1..C in any order, and `cams` (K, h, w) in 0..1 at stride 4: h = ceil(H / 4).
 
     Args:
         index, shard: the images, of the training split.
         folder: the files.
-        output: archive, as `extract_cams` writes it.
+        output: archive, as `ssc.stages.cams.write_cams` writes it.
 
     Raises:
         InputError: a file is missing, unreadable or lacks an array, its classes are not those of the image's labels,
@@ -64,7 +64,7 @@ def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: st
     rows = read_index(index).shard("train", shard)
     with archive.write(output) as out:
         for row in track(rows, f"CAMs {shard}"):
-            path = _file(folder, row, ".npz", "cams.folder")
+            path = _file(folder, row, ".npz", "ready.cams")
             classes, cams = _read_arrays(path, "classes", "cams")
             if classes.ndim != 1 or sorted(classes.tolist()) != list(row.labels):
                 raise InputError(f"{path} holds classes {classes.tolist()}, the image's labels are {list(row.labels)}.")
@@ -96,7 +96,7 @@ def import_pseudo_labels(
     rows = table.shard("train", shard)
     with archive.write(output) as out, archive.write(confidence) as masks:
         for row in track(rows, f"pseudo-labels {shard}"):
-            path = _file(folder, row, ".png", "pseudo_labels.folder")
+            path = _file(folder, row, ".png", "ready.pseudo_labels")
             labels = read_mask(path)
             _check_size(path, labels.shape, row)
             wrong = labels[(labels > table.num_classes) & (labels != IGNORE)]

@@ -1,13 +1,13 @@
 """The rules `count_seeds` and `evaluate_seeds`: mIoU of what a background threshold makes of the CAMs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ssc.archive import Archive
-from ssc.data.index import read_index
+from ssc.data.index import Row, read_index
 from ssc.metrics import confusion, image_miou, summary, threshold_counts
 from ssc.runtime.files import read_json, write_json
 from ssc.runtime.progress import track
@@ -30,17 +30,12 @@ def count_seeds(
     without a mask take no part.
     """
     table = read_index(index)
-    cam_archive, mask_archive = Archive(cams), Archive(masks)
     thresholds = np.asarray(thresholds, np.float64)
     num_classes = table.num_classes + 1
     counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
     images = 0
-    for row in track(table.shard("train", shard), f"seeds {shard}"):
-        if row.id not in mask_archive:
-            continue
-        target = mask_archive.labels(row.id)
-        classes, maps = cam_archive.cams(row.id)
-        best, score = strongest_class(classes, torch.from_numpy(maps), target.shape)
+    rows = track(table.shard("train", shard), f"seeds {shard}")
+    for _, target, best, score in _strongest(rows, Archive(cams), Archive(masks)):
         counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
         images += 1
     write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
@@ -54,7 +49,7 @@ def score_images(
     output: str | Path,
     threshold: float,
 ) -> None:
-    """Write the mIoU of each training image's seeds at one background threshold as a table (see `ssc.report.ranking`).
+    """Write the mIoU of each training image's seeds at one background threshold as a table.
 
     Args:
         index: the index.
@@ -63,15 +58,22 @@ def score_images(
         threshold: see `count_seeds`.
     """
     table = read_index(index)
-    cam_archive, mask_archive = Archive(*cams), Archive(*masks)
-    scores = {}
-    for row in track([row for row in table.split("train") if row.id in mask_archive], "seeds by image"):
-        target = mask_archive.labels(row.id)
-        classes, maps = cam_archive.cams(row.id)
-        best, score = strongest_class(classes, torch.from_numpy(maps), target.shape)
+    rows, scores = track(table.split("train"), "seeds by image"), {}
+    for row, target, best, score in _strongest(rows, Archive(*cams), Archive(*masks)):
         seeds = np.where(score > threshold, best, 0)
         scores[row.id] = image_miou(confusion(target, seeds, num_classes=table.num_classes + 1))
     write_scores(output, scores)
+
+
+def _strongest(
+    rows: Iterable[Row], cams: Archive, masks: Archive
+) -> Iterator[tuple[Row, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of the images with a mask: the mask, the class with the largest CAM, and that CAM, each (H, W)."""
+    for row in rows:
+        if row.id in masks:
+            target = masks.labels(row.id)
+            classes, maps = cams.cams(row.id)
+            yield row, target, *strongest_class(classes, torch.from_numpy(maps), target.shape)
 
 
 def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:

@@ -149,9 +149,7 @@ def decoder_arguments(model: CAMClassifier, settings: CDR, crop: int) -> dict:
     The model is in evaluation mode, so that the trial leaves no trace in batch norms.
     """
     with torch.no_grad():
-        early, features = model.forward_features(
-            torch.zeros(1, 3, crop, crop, device=next(model.parameters()).device)
-        )
+        early, features = model.forward_features(torch.zeros(1, 3, crop, crop, device=next(model.parameters()).device))
     source = decoder_input(early, features, source=settings.source, rectify=settings.rectify)
     doublings = (crop // source.shape[-1]).bit_length() - 1
     return {"num_classes": source.shape[1], "width": settings.width, "upsamplings": doublings}

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol, get_type_hints
 
 import torch
 import torch.distributed as dist
+from pydantic import BaseModel
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -27,39 +29,74 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ssc.data.index import read_index
 from ssc.runtime.device import select_device
 from ssc.runtime.distributed import is_main
-from ssc.runtime.errors import InputError, Interrupted, sentence
+from ssc.runtime.errors import InputError, Interrupted, user_message
 from ssc.runtime.files import read_json, write_json
-from ssc.training.signals import heed_signals
 from ssc.runtime.progress import log, log_file
+from ssc.training.run import Run
+from ssc.training.signals import heed_signals
 
 
-def launch(train: Callable[..., None], *, processes: int, log_path: str | Path, **arguments) -> None:
-    """Run `train(**arguments)` in as many processes as asked for; the result does not depend on their number.
+class Rule(Protocol):
+    """What is used of the object `snakemake` of a training's script."""
+
+    output: object  # with the paths `weights` and `losses`
+    params: object  # with `precision` and `threads`
+    config: dict
+    log: list[str]
+    resources: object  # with `gpu`, the number of GPUs
+
+
+def launch(train: Callable[..., None], rule: Rule, *, seed: int, settings: BaseModel, **arguments) -> None:
+    """Run `train(Run(...), settings=settings, **arguments)` as a rule asks for it: with several GPUs, or with `device: cpu`
+    that many times, in as many processes. The result does not depend on their number.
+
+    Each process has a GPU of its own, or its part of this process's threads on the CPU; `workers` are divided among them.
 
     Args:
         train: function of a module, such as `train_classifier`.
-        processes: with 1, `train` is called. With more, each has a GPU of its own, or its part of this process's
-            threads on the CPU; `workers` are divided among them.
-        log_path: file to which the first process appends its log.
-        arguments: of `train`, as JSON has them (paths become text); `index`, `settings` and `device` are looked at.
+        rule: the object `snakemake` of the rule's script.
+        seed: see `ssc.training.run.Run`.
+        settings: the training's section of the configuration.
+        arguments: of `train`, as JSON has them (paths become text).
 
     Raises:
         InputError: too few GPUs, a batch that cannot be divided, or the input that a process refuses.
         RuntimeError: a process failed otherwise; the text holds its traceback.
     """
+    options = {key: rule.config[key] for key in ("device", "workers", "compile", "memory", "log")}
+    options |= {"output": rule.output.weights, "losses": rule.output.losses, "seed": seed}
+    options |= {"precision": rule.params.precision, "threads": rule.params.threads}
+    processes = max(1, rule.resources.gpu)
     if processes == 1:
         with heed_signals():
-            train(**arguments)
+            train(Run(**options), settings=settings, **arguments)
         return
-    _check_device(arguments["device"], processes)
-    device = select_device(arguments["device"])
-    _check_batch(arguments["index"], arguments["settings"], processes)
-    arguments["workers"] = -(-arguments["workers"] // processes)
+    _check_device(options["device"], processes)
+    _check_batch(arguments["index"], settings, processes)
+    options["workers"] = -(-options["workers"] // processes)
+    arguments = {"settings": settings.model_dump(mode="json"), **arguments}
+    run_processes(train, processes=processes, log_path=rule.log[0], options=options, arguments=arguments)
+
+
+def run_processes(
+    train: Callable[..., None], *, processes: int, log_path: str | Path, options: dict, arguments: dict
+) -> None:
+    """Run a training in several processes; see `launch`.
+
+    Args:
+        train: the training.
+        processes: how many.
+        log_path: file to which the first process appends its log.
+        options: arguments of `Run`.
+        arguments: other arguments of the training, with its settings as a dictionary.
+    """
+    device = select_device(options["device"])
     log.info("%d training processes on %s.", processes, device)
     with TemporaryDirectory(prefix="ssc-training-") as folder:
         job = {
             "module": train.__module__,
             "function": train.__name__,
+            "options": options,
             "arguments": arguments,
             "launcher": os.getpid(),
             "threads": max(1, torch.get_num_threads() // processes),
@@ -111,10 +148,10 @@ def _check_device(name: str, processes: int) -> None:
         )
 
 
-def _check_batch(index: str | Path, settings: dict, processes: int) -> None:
+def _check_batch(index: str | Path, settings: BaseModel, processes: int) -> None:
     images = len(read_index(index).split("train"))
-    size = min(settings["batch_size"], images)
-    paired = settings.get("training") == "cotraining"  # partners in a batch must meet in one process
+    size = min(settings.batch_size, images)
+    paired = getattr(settings, "training", None) == "cotraining"  # partners in a batch must meet in one process
     if size % (2 * processes if paired else processes):
         pairs = "in pairs " if paired else ""
         raise InputError(
@@ -138,11 +175,13 @@ def _run(path: Path) -> None:
         log.disabled = True
     try:
         with heed_signals():
-            getattr(import_module(job["module"]), job["function"])(**job["arguments"])
+            train = getattr(import_module(job["module"]), job["function"])
+            settings = get_type_hints(train)["settings"](**job["arguments"].pop("settings"))
+            train(Run(**job["options"]), settings=settings, **job["arguments"])
     except Exception as error:
         # The first to fail says why; the others fail for want of it.
         if not failure.exists():
-            told = sentence(error)
+            told = user_message(error)
             write_json(failure, {"told": bool(told), "text": told or traceback.format_exc()})
         os._exit(1)  # without waiting for messages that will never come
     dist.destroy_process_group()

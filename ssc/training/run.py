@@ -61,9 +61,7 @@ class Run:
         self.threads, self.workers, self.compile, self.memory = threads, workers, compile, memory
         self._table = LossTable(self.losses, tensorboard=log == "tensorboard")
 
-    def restored(
-        self, module: str, table: Index, settings: BaseModel, files: Iterable[str | Path | None]
-    ) -> bool:
+    def restored(self, module: str, table: Index, settings: BaseModel, files: Iterable[str | Path | None]) -> bool:
         """Seed torch; whether an earlier training from the same code, settings, photos and files has left its result,
         which is then put in place.
 

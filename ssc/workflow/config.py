@@ -1,56 +1,74 @@
-"""The configuration: validated against config/schema.yaml, defaults filled in, experiments merged."""
+"""The configuration: its files validated and completed, experiments laid over it, its reference generated.
 
-import copy
-import difflib
-import math
+What a single key may be stands in `ssc.workflow.settings`; here is what several of them must agree on. `python -m
+ssc.workflow.config` writes config/schema.json and docs/config.md, `--check` says whether they are up to date.
+"""
+
+import argparse
+import json
 import re
+import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
 import yaml
-from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from ssc.models.networks import OUTPUT_STRIDES
 from ssc.constants import STRIDE
 from ssc.data.releases import DOWNLOADS
+from ssc.models.networks import NETWORKS
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_text
 from ssc.workflow.experiments import sweep_experiments
+from ssc.workflow.section import Section
+from ssc.workflow.settings import KINDS, Common, Dataset, Experiment, Settings
 
-# What all experiments of a data set share.
-_SHARED = {
-    "ablation",
-    "report",
-    "dataset",
-    "experiment",
-    "experiments",
-    "shards",
-    "device",
-    "precision",
-    "memory",
-    "compile",
-    "threads",
-    "workers",
-    "superpixels",
-    "warm_start",
+ROOT = Path(__file__).parents[2]
+
+# Keys by the names that they had before.
+MOVED = {
+    "superpixels.folder": "ready.superpixels",
+    "classifier.trained": "ready.classifier",
+    "cams.folder": "ready.cams",
+    "irn.trained": "ready.irn",
+    "pseudo_labels.folder": "ready.pseudo_labels",
+    "segmentation.trained": "ready.segmentation",
+    "irn_labels.foreground": "irn_labels.foreground_threshold",
+    "irn_labels.background": "irn_labels.background_threshold",
+    "pseudo_labels.background": "pseudo_labels.threshold",
 }
 
 # Folders beside the experiments' in results/<data set>/.
-_FOLDERS = {"ablation", "benchmarks", "data", "logs", "masks", "superpixels", "warm_start"}
+_FOLDERS = {"ablation", "benchmarks", "data", "index", "logs", "masks", "superpixels", "tensorboard", "warm_start"}
 
-_PYTHON_TYPES = {
-    "string": [str],
-    "integer": [int],
-    "number": [int, float],
-    "boolean": [bool],
-    "null": [type(None)],
-    "array": [list],
-    "object": [dict],
+# By keyword and type of JSON schema, the words of docs/config.md.
+_LIMITS = {
+    "minimum": "≥",
+    "exclusiveMinimum": ">",
+    "maximum": "≤",
+    "exclusiveMaximum": "<",
+    "multipleOf": "multiple of",
+}
+_TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "true, false",
+    "null": "null",
+    "array": "list",
+    "object": "by name",
 }
 
-
-def load_schema(path: str | Path) -> dict:
-    """The JSON schema of the configuration."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+# What is told in place of Pydantic's words, by the type of its error.
+_PLAIN = {
+    **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "should be a whole number"),
+    **dict.fromkeys(["float_type", "float_parsing"], "should be a number"),
+    **dict.fromkeys(["model_type", "dict_type"], "should be a section with keys of its own"),
+    "string_type": "should be text; quote it",
+}
 
 
 def refuse_repeats(path: str | Path) -> None:
@@ -83,16 +101,21 @@ def refuse_repeats(path: str | Path) -> None:
             keys.add(key.value)
 
 
-def complete(config: dict, schema: dict) -> dict:
+def complete(config: dict) -> dict:
     """Validate a configuration and fill in the defaults; the input is not changed.
 
     The experiments that sweeps make are added to those declared, and every experiment is validated as well.
 
+    Returns:
+        The values of JSON, all keys of `ssc.workflow.settings.Settings`.
+
     Raises:
-        InputError: an unknown key (the nearest known one is named), or a value that the schema or the networks refuse,
-            or that cannot be a name or a number.
+        InputError: a key that is unknown, has moved, or is another kind of data set's; a value that its type, its range
+            or another key refuses, or that cannot be a name or a number.
     """
-    completed = _check(config, schema)
+    _refuse_odd_values(config)
+    _refuse_moved(config)
+    completed = _validated(config).model_dump(mode="json")
     known = completed["experiments"]
     for name, own in sweep_experiments(completed["ablation"]["sweeps"]).items():
         if known.setdefault(name, own) != own:
@@ -102,7 +125,7 @@ def complete(config: dict, schema: dict) -> dict:
             f"experiments.{taken[0]}: results/<data set>/{taken[0]} holds shared files; choose another name."
         )
     for name in known:
-        resolve(completed, schema, name)
+        resolve(completed, name)
     for name in completed["ablation"]["experiments"] or ():
         if name not in known:
             raise InputError(f"ablation.experiments: {name!r} is not among experiments; declare it there.")
@@ -113,171 +136,36 @@ def complete(config: dict, schema: dict) -> dict:
     return completed
 
 
-def resolve(config: dict, schema: dict, experiment: str) -> dict:
+def resolve(config: dict, experiment: str) -> Settings:
     """Settings of one experiment: the configuration with the experiment's own keys laid over it.
 
     Args:
         config: a completed configuration.
-        schema: its schema.
         experiment: `<name>` or `<name>-seed<k>`, which sets `seed` to k.
 
     Raises:
-        InputError: no such experiment, or a setting that the schema refuses.
+        InputError: no such experiment, or a setting that is refused; see `complete`.
     """
     name, seed = split_seed(experiment)
     if name not in config["experiments"]:
         raise InputError(
             f"Experiment {name!r} is not declared under experiments; known: {', '.join(config['experiments'])}."
         )
-    own = config["experiments"][name]
-    if clash := sorted(_SHARED & set(own)):
-        raise InputError(f"experiments.{name}.{clash[0]} is common to all experiments; set it outside of them.")
-    merged = _check(_merge(config, own), schema, where=f"experiments.{name}.")
-    if seed is not None:
-        merged["seed"] = seed
-    return merged
+    own, where = config["experiments"][name], f"experiments.{name}."
+    _refuse_moved(own, where)
+    shared = [key for key in own if key in Common.model_fields]
+    if isinstance(own.get("ready"), dict) and "superpixels" in own["ready"]:
+        shared.append("ready.superpixels")
+    if shared:
+        raise InputError(f"{where}{shared[0]} is common to all experiments; set it outside of them.")
+    merged = _merge(config, own)
+    return _validated(merged if seed is None else {**merged, "seed": seed}, where)
 
 
 def split_seed(experiment: str) -> tuple[str, int | None]:
     """`ssc-seed2` to ("ssc", 2); `ssc` to ("ssc", None)."""
     match = re.fullmatch(r"(.+)-seed([0-9]+)", experiment)
     return (match[1], int(match[2])) if match else (experiment, None)
-
-
-def _check(config: dict, schema: dict, where: str = "") -> dict:
-    config = _fill(config, schema)
-    _check_plain(config, where)
-    for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))):
-        raise InputError(_sentence(error, where))
-    _check_downloads(config, where)
-    _check_networks(config, where)
-    thresholds = config["seeds"]["thresholds"]
-    if thresholds != sorted(set(thresholds)):
-        raise InputError(f"{where}seeds.thresholds must ascend; sort them and drop repeats.")
-    if config["seeds"]["threshold"] not in thresholds:
-        raise InputError(
-            f"{where}seeds.threshold: {config['seeds']['threshold']} is not among thresholds; add it there."
-        )
-    return config
-
-
-def _check_plain(value: object, place: str) -> None:
-    """Refuse what YAML can say and no setting means. `place` ends with a dot where it names a section."""
-    where = place.rstrip(".")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):  # YAML 1.1 reads no, on and 2012 as other types
-                raise InputError(f"Config: the key {key!r}{f' under {where}' if where else ''} is no text; quote it.")
-            _check_plain(item, f"{place}{key}.")
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            _check_plain(item, f"{place}{number}.")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"Config: {where}: {value} is no finite number.")
-    elif isinstance(value, str):
-        if not value:
-            raise InputError(f"Config: {where} is empty; give it a value, or drop the line.")
-        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-            raise InputError(f"Config: {where}: {value!r} holds a line break or another control character.")
-        if "{" in value or "}" in value:  # Snakemake would look for a wildcard
-            raise InputError(f"Config: {where}: {value!r} holds a curly bracket, which no name may; rename the file.")
-
-
-def _check_downloads(config: dict, where: str) -> None:
-    dataset = config["dataset"]
-    for kind, places in DOWNLOADS.items():
-        for key in places:
-            if dataset[key] == "download" and dataset["kind"] != kind:
-                raise InputError(
-                    f"dataset.{key}: 'download' is for kind {kind}, not {dataset['kind']}; name your folder or file."
-                )
-    if dataset["root"] == "download" and dataset["test_root"] is None and config["prediction"]["split"] == "test":
-        raise InputError(
-            f"{where}prediction.split: VOC's test photos are given out after a login only; fetch VOC2012test and name "
-            "its folder under dataset.test_root."
-        )
-
-
-def _check_networks(config: dict, where: str) -> None:
-    for section in ("classifier", "irn", "segmentation"):
-        name, stride = config[section]["backbone"], config[section]["output_stride"]
-        if stride not in OUTPUT_STRIDES[name]:
-            allowed = ", ".join(map(str, OUTPUT_STRIDES[name]))
-            raise InputError(f"{where}{section}.output_stride: {name} has {allowed}, not {stride}.")
-        _check_weights(config, f"{where}{section}", config[section]["weights"], name)
-    cdr = config["classifier"]["cdr"]
-    if cdr["enabled"] and cdr["loss"] == "perceptual":
-        _check_weights(config, f"{where}classifier.cdr", cdr["weights"], cdr["network"])
-    crop, stride = config["classifier"]["crop"], config["classifier"]["output_stride"]
-    if crop % stride:
-        raise InputError(f"{where}classifier.crop: {crop} is no multiple of the output stride {stride}.")
-    if crop < 2 * stride:
-        raise InputError(
-            f"{where}classifier.crop: {crop} leaves one cell at output stride {stride}; take a larger one."
-        )
-    for section, key in (("classifier", "resize_long"), ("irn", "scale")):
-        low, high = config[section][key]
-        if low > high:
-            raise InputError(f"{where}{section}.{key}: {low} is above {high}; write the smaller one first.")
-    radius, crop = config["irn"]["radius"], config["irn"]["crop"]
-    least = STRIDE * (2 * radius - 1)
-    if crop < least:
-        raise InputError(f"{where}irn.crop: {crop} is too small for radius {radius}; take {least} or more.")
-
-
-def _check_weights(config: dict, place: str, weights: str, network: str) -> None:
-    own = config["classifier"]["backbone"]
-    if weights == "warm_start" and network != own:
-        raise InputError(
-            f"{place}.weights: a warm start trains the classifier's backbone ({own}), not {network}; "
-            "name other weights or the same network."
-        )
-    if weights == "imagenet" and network == "tiny":
-        raise InputError(f"{place}.weights: there are no ImageNet weights for tiny; use warm_start or none.")
-
-
-def _fill(config: dict, schema: dict) -> dict:
-    # New dictionaries key by key: sections that share one through a YAML alias must not get each other's defaults.
-    filled = {key: copy.deepcopy(value) for key, value in config.items()}
-    rules = schema.get("properties", {})
-    if isinstance(free := schema.get("additionalProperties"), dict):  # names that the user gives, such as of sweeps
-        rules = {**rules, **{key: free for key in filled if key not in rules}}
-    for key, rule in rules.items():
-        if "default" in rule and key not in filled:
-            filled[key] = copy.deepcopy(rule["default"])
-        if key in filled:
-            filled[key] = _fill(filled[key], rule) if isinstance(filled[key], dict) else _typed(filled[key], rule)
-    return filled
-
-
-def _typed(value: object, rule: dict) -> object:
-    """`value` as the schema's type, where it is text that reads as such.
-
-    Snakemake hands over the numbers inside `--config key={...}` as text, and YAML 1.1 reads 1e-4 as text.
-    """
-    if isinstance(value, list):
-        return [_typed(item, rule.get("items", {})) for item in value]
-    types = {type(item) for item in rule["enum"]} if "enum" in rule else _types(rule.get("type", "string"))
-    if isinstance(value, float) and value.is_integer() and int in types and float not in types:
-        return int(value)  # which the schema takes, but no count of passes or pixels can be
-    if not isinstance(value, str) or value in rule.get("enum", []):
-        return value
-    word = value.strip().lower()
-    if type(None) in types and word in ("null", "none"):
-        return None
-    if bool in types and word in ("true", "false"):
-        return word == "true"
-    for number in (int, float):
-        if number in types and str not in types:
-            try:
-                return number(value)
-            except ValueError:
-                continue
-    return value
-
-
-def _types(names: str | list[str]) -> set[type]:
-    return {kind for name in ([names] if isinstance(names, str) else names) for kind in _PYTHON_TYPES[name]}
 
 
 def _merge(base: dict, own: dict) -> dict:
@@ -288,34 +176,269 @@ def _merge(base: dict, own: dict) -> dict:
     return merged
 
 
-def _sentence(error, where: str) -> str:
-    place = (where + ".".join(map(str, error.absolute_path))).rstrip(".")
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = next(key for key in error.instance if key not in known)
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
-        return f"Config: unknown key {unknown!r}{f' under {place}' if place else ''}; {hint}"
-    return f"Config: {place or 'the file'}: {error.message}."
+def _validated(config: dict, where: str = "") -> Settings:
+    """Settings of a configuration; `where` is put before the keys that are named in an error."""
+    if "dataset" in config:
+        config = {**config, "dataset": _dataset(config["dataset"])}
+    settings = _read(Settings, config, where)
+    _check_downloads(settings, where)
+    _check_thresholds(settings, where)
+    _check_networks(settings, where)
+    _check_crops(settings, where)
+    return settings
 
 
-def warm_start_settings(config: dict, *, backbone: str, output_stride: int) -> dict:
-    """Classifier settings of the warm start: classification only, from random weights, batch norms trained.
+# What is refused before the types are asked
 
-    They depend on nothing but the arguments, the `warm_start` section, and the classifier's window, so that a change
-    of the method's settings does not train the shared start again.
+
+def _refuse_odd_values(value: object, place: str = "") -> None:
+    """Refuse what YAML can say and no setting means. `place` ends with a dot where it names a section."""
+    where = place.rstrip(".")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):  # YAML 1.1 reads no, on and 2012 as other types
+                raise InputError(f"The key {key!r}{f' under {where}' if where else ''} is no text; quote it.")
+            _refuse_odd_values(item, f"{place}{key}.")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _refuse_odd_values(item, f"{place}{number}.")
+    elif isinstance(value, str):
+        if not value:
+            raise InputError(f"{where} is empty; give it a value, or drop the line.")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+            raise InputError(f"{where}: {value!r} holds a line break or another control character; drop it.")
+        if "{" in value or "}" in value:  # Snakemake would look for a wildcard
+            raise InputError(f"{where}: {value!r} holds a curly bracket, which no name may; rename the file.")
+    elif not isinstance(value, int | float | None):
+        raise InputError(f"{where}: {value!r} is neither text nor a number; quote it.")
+
+
+def _refuse_moved(config: dict, where: str = "") -> None:
+    for old, new in MOVED.items():
+        section, key = old.split(".")
+        if isinstance(config.get(section), dict) and key in config[section]:
+            raise InputError(f"{where}{old} is now {new}; rename the key.")
+
+
+# What the types refuse
+
+
+def _dataset(values: object) -> Dataset:
+    """The section `dataset`, of the class of its kind.
+
+    The Snakefile lays a configuration that names no kind over the demo's.
     """
-    warm, classifier = config["warm_start"], config["classifier"]
-    return {
-        **warm,
-        "head_lr": warm["lr"],
-        "backbone": backbone,
-        "output_stride": output_stride,
-        "resize_long": classifier["resize_long"],
-        "crop": classifier["crop"],
-        "stop_gradient_after": 0,
-        "freeze_norm": False,
-        "drs": {"enabled": False, "delta": 1.0},
-        "cdr": {"enabled": False},
-        "asm": {"enabled": False},
+    if not isinstance(values, dict):
+        raise InputError(f"dataset: {values!r} {_PLAIN['dict_type']}.")
+    names, kind = ", ".join(KINDS), values.get("kind", "demo")
+    if kind not in list(KINDS):
+        raise InputError(f"dataset.kind: {kind!r} is no kind of data set; take one of {names}.")
+    for key in values:
+        owners = [name for name, section in KINDS.items() if key in section.model_fields]
+        if owners and kind not in owners:
+            raise InputError(
+                f"dataset.{key} is a key of kind {' and '.join(owners)}, not of {kind}; set dataset.kind (one of "
+                f"{names}; demo where none is named), or drop the key."
+            )
+    if "kind" not in values:
+        raise InputError(f"dataset.kind is missing; name one of {names}.")
+    return _read(KINDS[kind], values, "dataset.")
+
+
+def _read(section: type[Section], values: dict, where: str) -> Section:
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_message(error.errors()[0], where)) from None
+
+
+def _message(error: dict, where: str) -> str:
+    """One of Pydantic's errors as a sentence."""
+    kind, words, context = error["type"], error["msg"], error.get("ctx", {})
+    path = [*error["loc"], *([context["key"]] if kind == "unknown_key" else [])]
+    place = where + ".".join(str(part) for part in path if part != "[key]")
+    if error["input"] is None:
+        return f"{place} is empty; give it a value, or drop the line."
+    match kind:
+        case "unknown_key":
+            return f"unknown key {place!r}; {words}"
+        case "missing":
+            return f"{place} is missing; add it."
+        case "value_error":
+            return f"{place}: {context['error']}."
+        case _:
+            return f"{place}: {error['input']!r} {_PLAIN.get(kind) or re.sub('^[A-Z][a-z]+ ', '', words)}."
+
+
+# What several keys must agree on
+
+
+def _check_downloads(settings: Settings, where: str) -> None:
+    dataset = settings.dataset
+    not_published = {key for places in DOWNLOADS.values() for key in places} - set(DOWNLOADS.get(dataset.kind, ()))
+    for key, value in dataset:
+        if key in not_published and value == "download":
+            raise InputError(f"dataset.{key}: there is no download of kind {dataset.kind}; name your folder or file.")
+    if (
+        dataset.kind == "voc"
+        and dataset.root == "download"
+        and dataset.test_root is None
+        and settings.prediction.split == "test"
+    ):
+        raise InputError(
+            f"{where}prediction.split: VOC's test photos are given out after a login only; fetch VOC2012test and name "
+            "its folder under dataset.test_root."
+        )
+
+
+def _check_thresholds(settings: Settings, where: str) -> None:
+    if settings.seeds.threshold not in settings.seeds.thresholds:
+        raise InputError(f"{where}seeds.threshold: {settings.seeds.threshold} is not among thresholds; add it there.")
+
+
+def _check_networks(settings: Settings, where: str) -> None:
+    networks = {key: getattr(settings, key) for key in ("classifier", "irn", "segmentation")}
+    weights = {key: (section.weights, section.backbone) for key, section in networks.items()}
+    cdr = settings.classifier.cdr
+    if cdr.enabled and cdr.loss == "perceptual":
+        weights["classifier.cdr"] = (cdr.weights, cdr.network)
+    for key, section in networks.items():
+        strides = NETWORKS[section.backbone].output_strides
+        if section.output_stride not in strides:
+            raise InputError(
+                f"{where}{key}.output_stride: {section.backbone} has {', '.join(map(str, strides))}, not "
+                f"{section.output_stride}."
+            )
+    own = settings.classifier.backbone
+    for key, (name, network) in weights.items():
+        if name == "warm_start" and network != own:
+            raise InputError(
+                f"{where}{key}.weights: a warm start trains the classifier's backbone ({own}), not {network}; name "
+                "other weights or the same network."
+            )
+        if name == "imagenet" and network == "tiny":
+            raise InputError(f"{where}{key}.weights: there are no ImageNet weights for tiny; use warm_start or none.")
+
+
+def _check_crops(settings: Settings, where: str) -> None:
+    crop, stride = settings.classifier.crop, settings.classifier.output_stride
+    if crop % stride:
+        raise InputError(
+            f"{where}classifier.crop: {crop} is no multiple of the output stride {stride}; take "
+            f"{max(2, round(crop / stride)) * stride}."
+        )
+    if crop < 2 * stride:
+        raise InputError(
+            f"{where}classifier.crop: {crop} leaves one cell at output stride {stride}; take a larger one."
+        )
+    crop, least = settings.irn.crop, STRIDE * (2 * settings.irn.radius - 1)
+    if crop < least:
+        raise InputError(
+            f"{where}irn.crop: {crop} is too small for radius {settings.irn.radius}; take {least} or more."
+        )
+
+
+# The reference that is generated
+
+
+class _FileSchema(GenerateJsonSchema):
+    """Schema of one configuration file: others complete it, so that no key is required in it."""
+
+    def field_is_required(self, *args, **kwargs) -> bool:
+        return False
+
+    def field_title_should_be_set(self, schema) -> bool:
+        return False
+
+    def default_schema(self, schema):
+        """The default of a section is that of its keys."""
+        if isinstance(schema.get("default"), BaseModel):
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def json_schema() -> dict:
+    """JSON schema (draft 2020-12) of a configuration file, with descriptions and defaults, as editors read it."""
+    models = [(model, "validation") for model in (Settings, Experiment)]
+    _, schema = models_json_schema(models, schema_generator=_FileSchema)
+    experiments = schema["$defs"]["Settings"]["properties"]["experiments"]
+    experiments["patternProperties"] = {
+        pattern: {"$ref": "#/$defs/Experiment"} for pattern in experiments["patternProperties"]
     }
+    return {"$schema": GenerateJsonSchema.schema_dialect, "$ref": "#/$defs/Settings", **schema}
+
+
+def key_table() -> str:
+    """The reference of all keys as Markdown: a table per section with default, values and meaning."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every key with its default, which is the paper's setting on VOC 2012; [R] marks what only the authors' "
+        "released code states. A configuration file states the differences, and an experiment may set "
+        f"{', '.join(f'`{key}`' for key in Experiment.model_fields)} for itself.",
+        "",
+        "This page is generated: change ssc/workflow/settings.py, then run `python -m ssc.workflow.config`.",
+    ]
+    for heading, section in _sections(Settings):
+        rules = section.model_json_schema(schema_generator=_FileSchema)["properties"]
+        rows = [_row(key, rule) for key, rule in rules.items() if "$ref" not in json.dumps(rule)]
+        lines += ["", f"## {_escaped(heading)}", "", _escaped(section.__doc__)]
+        lines += ["", "| key | default | values | meaning |", "|---|---|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _sections(section: type[Section], place: str = "") -> Iterator[tuple[str, type[Section]]]:
+    """A section and those in it, each with its dotted place."""
+    kind = section.model_fields.get("kind")
+    yield f"{place or 'Top level'}{f', kind {get_args(kind.annotation)[0]}' if kind else ''}", section
+    for key, field in section.model_fields.items():
+        inner = ".".join(
+            [*([place] if place else []), key, *(["<name>"] if get_origin(field.annotation) is dict else [])]
+        )
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, Section):
+                yield from _sections(part, inner)
+
+
+def _row(key: str, rule: dict) -> str:
+    default = rule.get("default", "")
+    default = f"`{default if isinstance(default, str) else json.dumps(default)}`" if "default" in rule else "needed"
+    return f"| `{key}` | {default} | {_values(rule)} | {_escaped(rule['description'])} |"
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("<", "\\<")
+
+
+def _values(rule: dict) -> str:
+    """In words, what a rule of a JSON schema lets pass."""
+    if "anyOf" in rule:
+        return " or ".join(map(_values, rule["anyOf"]))
+    if choices := rule.get("enum", [rule["const"]] if "const" in rule else None):
+        return ", ".join(f"`{choice}`" for choice in choices)
+    limits = [f"{sign} {rule[limit]:,}" for limit, sign in _LIMITS.items() if limit in rule]
+    words = f"{_TYPES[rule['type']]} {', '.join(limits)}".strip()
+    return f"{words} of {_values(rule['items'])}" if "items" in rule else words
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the generated files, or with `--check` say which of them are out of date; the exit status is 1 then."""
+    parser = argparse.ArgumentParser(prog="python -m ssc.workflow.config", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args(arguments).check
+    stale = False
+    for name, text in (
+        ("config/schema.json", json.dumps(json_schema(), indent=2) + "\n"),
+        ("docs/config.md", key_table()),
+    ):
+        path = ROOT / name
+        if not check:
+            write_text(path, text)
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            print(f"{name} is not what ssc/workflow/settings.py says; run `python -m ssc.workflow.config`.")
+            stale = True
+    return int(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,20 +1,11 @@
-"""Experiments: the sweeps that make some, and which of them share an artefact."""
+"""Experiments: the sweeps that make some, what a run of one makes, and which of them share a result."""
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
 
-import numpy as np
-
-# By stage: the sections of the configuration that its own work depends on, and the stages whose artefacts it reads.
-_STAGES = {
-    "classifier": (("classifier", "seed"), ()),
-    "cams": (("cams",), ("classifier",)),
-    "seeds": (("seeds",), ("cams",)),
-    "irn_labels": (("irn_labels",), ("cams",)),
-    "irn": (("irn", "seed"), ("irn_labels",)),
-    "pseudo_labels": (("pseudo_labels",), ("cams", "irn")),
-    "segmentation": (("segmentation", "seed"), ("pseudo_labels",)),
-    "predictions": (("prediction",), ("segmentation",)),
-}
+from ssc.workflow.settings import Settings
+from ssc.workflow.stage_table import STAGES, TRAININGS
 
 
 def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
@@ -38,102 +29,110 @@ def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
 
 def sweep_name(sweep: str, value: float) -> str:
     """Name of the experiment that a sweep makes for a value; no exponent, whose sign a name cannot hold."""
-    return f"{sweep}_{np.format_float_positional(value, trim='-')}"
+    return f"{sweep}_{Decimal(repr(float(value))).normalize():f}"
 
 
-def decisive_settings(settings: Mapping, stage: str) -> dict:
-    """The settings that a stage's artefacts depend on: its own and those of the stages that it reads.
+def ready(settings: Settings, stage: str) -> str | None:
+    """The weights or the folder that stand for a stage, where the configuration names any."""
+    return getattr(settings.ready, stage) if STAGES[stage].ready else None
 
-    A section that names ready weights (`trained`) or a folder of ready files depends on nothing else.
 
-    Args:
-        settings: a resolved configuration.
-        stage: `classifier`, `cams`, `seeds`, `irn_labels`, `irn`, `pseudo_labels`, `segmentation` or `predictions`.
-    """
-    sections, parents = _STAGES[stage]
-    own = settings[sections[0]]
-    if ready := own.get("trained") or own.get("folder"):
-        return {stage: ready}
-    decisive = {section: settings[section] for section in sections}
-    for parent in parents:
-        decisive |= decisive_settings(settings, parent)
+def decisive_settings(settings: Settings, stage: str) -> dict:
+    """The settings that a stage's results in an experiment's folder depend on: its own and those of the stages that it
+    reads. One that stands ready depends on nothing else."""
+    if given := ready(settings, stage):
+        return {stage: given}
+    decisive = {}
+    for key in STAGES[stage].settings:
+        value = getattr(settings, key)
+        decisive[key] = value if key == "seed" else value.decisive()
+    for source in STAGES[stage].reads:
+        if not STAGES[source].shared:
+            decisive |= decisive_settings(settings, source)
     return decisive
 
 
-def reported_stages(settings: Mapping) -> list[str]:
-    """The stages whose results a run reports: those on the way to its predictions, and those that need no training
-    beyond it because weights or files are ready.
-
-    Args:
-        settings: a resolved configuration.
-
-    Returns:
-        Of `seeds`, `pseudo_labels` and `predictions` those that are reported; the last always is.
-    """
-    trains = not settings["segmentation"]["trained"]
-    ready_labels, ready_irn = settings["pseudo_labels"]["folder"], settings["irn"]["trained"]
-    ready_cams = settings["cams"]["folder"] or settings["classifier"]["trained"]
-    seeds = ready_cams or (trains and not ready_labels)
-    labels = trains or ready_labels or (seeds and ready_irn)
+def reported_stages(settings: Settings) -> list[str]:
+    """The stages whose mIoU a run reports: those on the way to its predictions, and those that need no training beyond it
+    because weights or files are ready. The predictions always are."""
+    given = settings.ready
+    trains = not given.segmentation
+    seeds = bool(given.cams or given.classifier) or (trains and not given.pseudo_labels)
+    labels = trains or bool(given.pseudo_labels) or bool(seeds and given.irn)
     return [*(["seeds"] if seeds else []), *(["pseudo_labels"] if labels else []), "predictions"]
 
 
-def made_stages(settings: Mapping) -> list[str]:
+def made_stages(settings: Settings) -> list[str]:
     """The stages that a run makes: those that it reports and those that these read, in the order of the road.
 
-    A stage with ready weights is not made, nor what only it would read; a folder of ready files is taken over, which
-    reads nothing of the run.
-
-    Args:
-        settings: a resolved configuration.
+    A stage with ready weights is not made, nor what only it would read; a folder of ready files is read into archives,
+    which needs nothing else of the run.
     """
     made, waiting = set(), reported_stages(settings)
     while waiting:
         stage = waiting.pop()
-        sections, parents = _STAGES[stage]
-        own = settings[sections[0]]
-        if not own.get("trained"):
+        given = ready(settings, stage)
+        if not (given and STAGES[stage].ready == "weights"):
             made.add(stage)
-            waiting += () if own.get("folder") else parents
-    return [stage for stage in _STAGES if stage in made]
+            waiting += () if given else STAGES[stage].reads
+    uses_superpixels = ("classifier" in made and settings.classifier.asm.enabled) or (
+        "cams" in made and refines_cams(settings)
+    )
+    unused = {
+        "superpixels": not uses_superpixels,
+        "warm_start": not any("warm_start" in start_weights(settings).get(stage, ()) for stage in made),
+    }
+    return [stage for stage in STAGES if stage == "data" or (stage in made and not unused.get(stage))]
 
 
-def owner(settings: Mapping, stage: str, names: Iterable[str], resolved: Callable[[str], Mapping]) -> str:
-    """The experiment that makes a stage's artefacts for all experiments in which they are the same.
+def refines_cams(settings: Settings) -> bool:
+    """Whether CAMs are averaged over superpixels."""
+    return settings.cams.refine == "superpixels" and not settings.ready.cams
+
+
+def start_weights(settings: Settings) -> dict[str, list[str]]:
+    """By stage of training, the weights that it starts from as the configuration has them (a file, `imagenet`, `none` or
+    `warm_start`), those of the loss network among them."""
+    starts = {stage: [getattr(settings, stage).weights] for stage in TRAININGS}
+    if uses_loss_network(settings):
+        starts["classifier"].append(settings.classifier.cdr.weights)
+    return starts
+
+
+def uses_loss_network(settings: Settings) -> bool:
+    """Whether the classifier's training compares feature maps of a loss network."""
+    return settings.classifier.cdr.enabled and settings.classifier.cdr.loss == "perceptual"
+
+
+def owner(settings: Settings, stage: str, names: Iterable[str], resolved: Callable[[str], Settings]) -> str:
+    """The experiment that makes a stage's results for all experiments in which they are the same.
 
     Args:
-        settings: resolved configuration of the experiment that needs them; it is among `names`, up to its seed.
-        stage: see `decisive_settings`.
+        settings: of the experiment that needs them; it is among `names`, up to its seed.
+        stage: one whose results lie in an experiment's folder.
         names: experiments in the order of their declaration; the first that agrees is taken.
-        resolved: from `<name>` or `<name>-seed<k>` to its resolved configuration.
+        resolved: from `<name>` or `<name>-seed<k>` to its settings.
 
     Returns:
         `<name>`, or `<name>-seed<k>` where the seed differs from that experiment's own.
     """
     wanted = decisive_settings(settings, stage)
     for name in names:
-        seeded = with_seed(name, settings["seed"], resolved)
+        seeded = with_seed(name, settings.seed, resolved)
         if decisive_settings(resolved(seeded), stage) == wanted:
             return seeded
     raise ValueError("the experiment is not among the names")
 
 
-def with_seed(name: str, seed: int, resolved: Callable[[str], Mapping]) -> str:
+def with_seed(name: str, seed: int, resolved: Callable[[str], Settings]) -> str:
     """`<name>-seed<seed>`, or the bare name where that is its own seed."""
-    return name if resolved(name)["seed"] == seed else f"{name}-seed{seed}"
+    return name if resolved(name).seed == seed else f"{name}-seed{seed}"
 
 
-def step_names(settings: dict) -> list[str]:
-    """Names of the steps that the `prediction` section of a config enables, each on top of those before it.
-
-    With all of them: single scale, multi-scale, multi-scale + flip, multi-scale + flip + CRF. The last step's result
-    is the prediction.
-    """
-    names = ["single scale"]
-    if len(settings["scales"]) > 1:
-        names.append("multi-scale")
-    if settings["flip"]:
-        names.append(f"{names[-1]} + flip")
-    if settings["crf"]["enabled"]:
-        names.append(f"{names[-1]} + CRF")
-    return names
+def missing_weights(settings: Settings) -> tuple[str, str] | None:
+    """Key and path of the first file of weights that the configuration names and that does not exist."""
+    named = {f"{stage}.weights": getattr(settings, stage).weights for stage in TRAININGS}
+    named["classifier.cdr.weights"] = settings.classifier.cdr.weights
+    named |= {f"ready.{stage}": getattr(settings.ready, stage) for stage in TRAININGS}
+    words = (None, "none", "imagenet", "warm_start")
+    return next(((key, file) for key, file in named.items() if file not in words and not Path(file).exists()), None)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from ssc.runtime.errors import InputError, sentence
+from ssc.runtime.errors import InputError, user_message
 from ssc.runtime.files import remove_temporaries, write_text
 from ssc.runtime.progress import log, log_file
 from ssc.workflow.provenance import file_digest
@@ -75,7 +75,7 @@ def _logged(path: str) -> Iterator[None]:
         log.setLevel(logging.INFO)
         yield
     except Exception as error:
-        told = sentence(error)
+        told = user_message(error)
         log.error(f"Error: {told}" if told else traceback.format_exc())
         if told:
             sys.exit(f"\nError: {told}\n")

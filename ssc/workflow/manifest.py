@@ -22,8 +22,7 @@ _PACKAGES = (
     "numpy",
     "pillow",
     "numba",
-    "scikit-image",
-    "scipy",
+    "pandas",
     "pycocotools",
     "safetensors",
     "snakemake",
@@ -77,9 +76,14 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Commit of the working tree, marked `-dirty` with uncommitted changes; None outside of git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
+    """Commit of the working tree, marked `-dirty` with uncommitted changes outside of results/; None outside of git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parents[2]), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,108 +1,60 @@
-"""The configuration, typed: every key with its range, its default and what it means; the one place where a default stands.
+"""The keys of the configuration: type, range, default and meaning of each; the one place where a default stands.
 
 Defaults are the paper's settings on VOC 2012, or, where the paper is silent or differs, those of the authors' released
-code (marked [R]). `config/schema.json` and docs/config.md are generated from these classes.
+code (marked [R]). config/schema.json and docs/config.md are generated from these classes, see `ssc.workflow.config`.
 """
 
-import math
-import unicodedata
-from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import AfterValidator, Field
 
 from ssc.models.networks import NETWORKS
+from ssc.workflow.section import Section
+
+
+def _distinct(items: list) -> list:
+    if len(set(items)) < len(items):
+        raise ValueError("an entry stands there twice; drop one of the two")
+    return items
+
+
+def _ascending(items: list) -> list:
+    if items != sorted(set(items)):
+        raise ValueError("the values must ascend; sort them and drop repeats")
+    return items
+
+
+def _ordered(limits: list) -> list:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{limits[0]} is above {limits[1]}; write the smaller one first")
+    return limits
+
 
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-ColourDeviation = Annotated[float, Field(ge=1)]  # below, the lattice of the CRF has no room
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+ColourDeviation = Annotated[float, Field(ge=1)]  # below, the lattice of the CRF has no room
 Scales = Annotated[list[Positive], Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
-
-
-def _known(*others: str) -> type:
-    """A name of the table of networks, or one of `others`."""
-    names = [*others, *NETWORKS]
-
-    def check(name: str) -> str:
-        if name not in names:
-            raise ValueError(f"there is no network {name!r}; take one of {', '.join(names)}")
-        return name
-
-    return Annotated[str, AfterValidator(check), WithJsonSchema({"enum": names, "type": "string"})]
-
-
-Backbone = _known()
-LossNetwork = _known("vgg19")
-OutputStride = Literal[4, 8, 16, 32]
+Range = Field(min_length=2, max_length=2), AfterValidator(_ordered)
+Distinct = AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
+Backbone = Literal[*NETWORKS]
+LossNetwork = Literal["vgg19", *NETWORKS]
+_STRIDES = sorted({stride for network in NETWORKS.values() for stride in network.output_strides})
+OutputStride = Annotated[int, Field(json_schema_extra={"enum": _STRIDES})]
 Weights = Annotated[str, Field(description="imagenet (downloaded), none, warm_start, or a safetensors file.")]
 
 
-class Section(BaseModel):
-    """A section of the configuration: text that reads as a number or a truth value becomes one, unknown keys do not pass."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plain(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse what YAML can say and no setting means; `null` and `none` are read as such where a key may be empty."""
-        kind = cls.model_fields[info.field_name].annotation
-        optional = type(None) in getattr(kind, "__args__", ())
-        if isinstance(value, str):
-            if not value:
-                raise ValueError("it is empty; give it a value, or drop the line")
-            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-                raise ValueError("it holds a line break or another control character")
-            if "{" in value or "}" in value:  # Snakemake would look for a wildcard
-                raise ValueError("it holds a curly bracket, which no name may; rename the file")
-            if optional and value.strip().lower() in ("null", "none"):
-                return None
-        if isinstance(value, bool) and kind is not bool:
-            raise ValueError("true and false are no value of it")
-        if kind is bool and not isinstance(value, bool) and str(value).strip().lower() not in ("true", "false"):
-            raise ValueError("it is true or false")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("it is no finite number")
-        return value
-
-    def decisive(self) -> dict:
-        """The keys that a result depends on, as JSON has them: of a part that is off, no more than that it is.
-
-        A part that is off by default is left out, so that one that is added to this file changes no earlier result.
-        """
-        found = {}
-        for key, field in type(self).model_fields.items():
-            value = getattr(self, key)
-            if isinstance(value, Section):
-                if getattr(value, "enabled", True):
-                    found[key] = value.decisive()
-                elif type(value).model_fields["enabled"].default:
-                    found[key] = {"enabled": False}
-            elif (field.json_schema_extra or {}).get("decisive", True):
-                found[key] = value
-        return found
-
-    def words(self) -> Iterator[str]:
-        """Names that choose among the entries of a table of code: values that are text, and the parts that are on."""
-        for key in type(self).model_fields:
-            value = getattr(self, key)
-            if isinstance(value, str):
-                yield value
-            elif isinstance(value, Section) and getattr(value, "enabled", True):
-                yield key
-                yield from value.words()
-
-
 class LossTerm(Section):
-    """A term of the classifier's loss, see `ssc.losses.TERMS`; `weight` says how much it counts."""
+    """A term of the classifier's loss, see `ssc.losses.TERMS`; its key or property `weight` says how much it counts."""
 
+    enabled: bool = Field(False, description="Use this loss.")
     start_epoch: Natural = Field(0, description="First epoch (from 0) with this loss.")
-    ramp_epochs: Natural = Field(0, description="Epochs after the first until the weight has its full value; it grows evenly.")
+    ramp_epochs: Natural = Field(
+        0, description="Epochs after the first until the weight has its full value; it grows evenly."
+    )
 
 
 class DRS(Section):
@@ -168,17 +120,20 @@ class Superpixels(Section):
     """Felzenszwalb segmentation, merged by selective-search similarity."""
 
     max_regions: int = Field(64, ge=1, le=65535, description="Regions per photo at most.")
-    scale: Positive = Field(50, description="Felzenszwalb: larger means larger regions.")
+    scale: Positive = Field(50.0, description="Felzenszwalb: larger means larger regions.")
     sigma: Positive = Field(0.8, description="Felzenszwalb: Gaussian smoothing in pixels.")
     min_size: Count | None = Field(
         None,
-        description="Felzenszwalb: smallest region in pixels; null takes a tenth of the mean size of max_regions regions.",
+        description="Felzenszwalb: smallest region in pixels; null takes a tenth of the mean size of max_regions "
+        "regions.",
     )
 
 
 class WarmStart(Section):
-    """Classification-only training from random weights with the classifier's backbone: the stand-in for ImageNet weights,
-    shared by all experiments of a seed. Used where `weights: warm_start` is."""
+    """Classification-only training from random weights with the classifier's backbone.
+
+    It stands in for ImageNet weights where `weights: warm_start` is, and all experiments of a seed share it.
+    """
 
     epochs: Count = Field(15, description="Passes over the training set.")
     batch_size: Count = Field(16, description="Photos per step.")
@@ -195,20 +150,18 @@ class Classifier(Section):
     output_stride: OutputStride = Field(16, description="Stride of the CAM features; 4 with `tiny` only.")
     epochs: Count = Field(10, description="Passes over the training set.")
     batch_size: Count = Field(6, description="Photos per step.")
-    resize_long: list[Annotated[int, Field(ge=16)]] = Field(
-        [320, 640], min_length=2, max_length=2, description="Range of the long side in pixels."
+    resize_long: Annotated[list[Annotated[int, Field(ge=16)]], *Range] = Field(
+        [320, 640], description="Range of the long side in pixels."
     )
     crop: int = Field(
         512, ge=32, description="Side of the training window, a multiple of the output stride; zero padded."
     )
-    lr: Positive = Field(
-        0.1, description="Initial learning rate of the backbone; polynomial decay of power 0.9 [R]."
-    )
+    lr: Positive = Field(0.1, description="Initial learning rate of the backbone; polynomial decay of power 0.9 [R].")
     head_lr: Positive = Field(1.0, description="Initial learning rate of the 1x1 classifier [R].")
     momentum: Momentum = Field(
         0.0001,
-        description="SGD momentum. The paper says 0.9; the released optimiser has in effect 1e-4 [R], and with lr 0.1 the "
-        "paper's value may diverge.",
+        description="SGD momentum. The paper says 0.9; the released optimiser has in effect 1e-4 [R], and with lr 0.1 "
+        "the paper's value may diverge.",
     )
     weight_decay: Weight = Field(0.0001, description="Weight decay.")
     stop_gradient_after: int = Field(
@@ -223,9 +176,7 @@ class Classifier(Section):
 class CAMs(Section):
     """Extraction of class activation maps."""
 
-    scales: Scales = Field(
-        [1.0, 0.5, 1.5, 2.0], description="Scales of the photo; each is used with its mirror image."
-    )
+    scales: Scales = Field([1.0, 0.5, 1.5, 2.0], description="Scales of the photo; each is used with its mirror image.")
     drs: bool = Field(
         True,
         description="Keep DRS in the last stage, as in training [R]; no effect on a classifier trained without it.",
@@ -238,7 +189,7 @@ class CAMs(Section):
 class Seeds(Section):
     """Evaluation of the CAMs as seeds."""
 
-    thresholds: list[Share] = Field(
+    thresholds: Annotated[list[Share], AfterValidator(_ascending)] = Field(
         [round(0.05 * step, 2) for step in range(1, 20)],
         min_length=1,
         description="Background thresholds of the sweep, ascending.",
@@ -250,11 +201,13 @@ class CRF(Section):
     """A dense CRF with a smoothness and an appearance kernel."""
 
     iterations: Count = Field(10, description="Mean-field iterations.")
-    gaussian_sxy: Positive = Field(3, description="Position standard deviation of the smoothness kernel in pixels.")
-    gaussian_weight: Weight = Field(3, description="Weight of the smoothness kernel.")
-    bilateral_sxy: Positive = Field(50, description="Position standard deviation of the appearance kernel in pixels.")
-    bilateral_srgb: ColourDeviation = Field(5, description="Colour standard deviation of the appearance kernel, 0..255.")
-    bilateral_weight: Weight = Field(10, description="Weight of the appearance kernel.")
+    gaussian_sxy: Positive = Field(3.0, description="Position standard deviation of the smoothness kernel in pixels.")
+    gaussian_weight: Weight = Field(3.0, description="Weight of the smoothness kernel.")
+    bilateral_sxy: Positive = Field(50.0, description="Position standard deviation of the appearance kernel in pixels.")
+    bilateral_srgb: ColourDeviation = Field(
+        5.0, description="Colour standard deviation of the appearance kernel, 0..255."
+    )
+    bilateral_weight: Weight = Field(10.0, description="Weight of the appearance kernel.")
 
     def options(self) -> dict:
         """Keyword arguments of `ssc.crf`."""
@@ -291,16 +244,12 @@ class IRN(Section):
     output_stride: OutputStride = Field(16, description="Stride of the deepest features.")
     epochs: Count = Field(3, description="Passes over the training set.")
     batch_size: Count = Field(16, description="Photos per step.")
-    scale: list[Positive] = Field([0.5, 1.5], min_length=2, max_length=2, description="Range of the random scale.")
+    scale: Annotated[list[Positive], *Range] = Field([0.5, 1.5], description="Range of the random scale.")
     crop: int = Field(512, ge=32, multiple_of=4, description="Side of the training window.")
-    radius: int = Field(
-        10, ge=2, description="Pairs of pixels closer than this are compared (pixels at stride 4)."
-    )
+    radius: int = Field(10, ge=2, description="Pairs of pixels closer than this are compared (pixels at stride 4).")
     lr: Positive = Field(0.1, description="Initial learning rate of the edge head.")
     displacement_lr: Positive = Field(1.0, description="Initial learning rate of the displacement head.")
-    momentum: Momentum = Field(
-        0.0001, description="SGD momentum; in effect 1e-4, as for the classifier [R]."
-    )
+    momentum: Momentum = Field(0.0001, description="SGD momentum; in effect 1e-4, as for the classifier [R].")
     weight_decay: Weight = Field(0.0001, description="Weight decay.")
 
 
@@ -309,23 +258,26 @@ class PseudoLabels(Section):
 
     scale: Positive = Field(
         1.0,
-        description="Factor of the photo's size at which class boundaries are found and the walk runs; above 1 for small "
-        "photos.",
+        description="Factor of the photo's size at which class boundaries are found and the walk runs; above 1 for "
+        "small photos.",
     )
     radius: int = Field(5, ge=2, description="Steps reach pixels closer than this (pixels at stride 4).")
-    beta: Positive = Field(10, description="Exponent of the affinities.")
+    beta: Positive = Field(10.0, description="Exponent of the affinities.")
     exp_times: int = Field(8, ge=0, le=12, description="The walk takes 2^this steps.")
     threshold: Share = Field(0.25, description="Background threshold of the scores after the walk.")
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
 
 
 class Cotraining(Section):
-    """Co-training (BECO, CVPR 2023): confident pixels teach their labels, on the others each network learns what the other
-    predicts."""
+    """Co-training (BECO, CVPR 2023).
+
+    Confident pixels teach their labels, on the others each network learns what the other predicts.
+    """
 
     warm_up: Natural = Field(
         1,
-        description="First epochs, in which images are mixed by their pseudo-labels; then by what both networks predict [R].",
+        description="First epochs, in which images are mixed by their pseudo-labels; then by what both networks "
+        "predict [R].",
     )
     mix_probability: Share = Field(
         0.5,
@@ -336,8 +288,7 @@ class Cotraining(Section):
     )
     boundary_weight: Weight = Field(0.2, description="Confident pixels of the boundary weigh 1 + this [R].")
     online_confidence: Share = Field(
-        0.95,
-        description="A pixel of a mixed image is confident where both networks' probability exceeds this [R].",
+        0.95, description="A pixel of a mixed image is confident where both networks' probability exceeds this [R]."
     )
 
 
@@ -353,17 +304,15 @@ class Segmentation(Section):
     )
     training: Literal["plain", "cotraining"] = Field(
         "plain",
-        description="plain: one network; cotraining: two, as BECO trains them and as the authors did. The prediction is "
-        "the mean of both.",
+        description="plain: one network; cotraining: two, as BECO trains them and as the authors did. The prediction "
+        "is the mean of both.",
     )
     cotraining: Cotraining = Cotraining()
     epochs: Count = Field(80, description="Passes over the training set (80 VOC, 40 COCO).")
     batch_size: Count = Field(16, description="Photos per step.")
     crop: int = Field(512, ge=32, description="Side of the training window.")
     scales: Scales = Field([0.5, 0.75, 1.0, 1.5, 1.75, 2.0], description="Random scales.")
-    lr: Positive = Field(
-        0.01, description="Initial learning rate of the backbone; polynomial decay of power 0.9."
-    )
+    lr: Positive = Field(0.01, description="Initial learning rate of the backbone; polynomial decay of power 0.9.")
     head_lr: Positive = Field(0.01, description="Initial learning rate of the pyramid.")
     min_lr: Weight = Field(1e-5, description="Floor of the learning rates.")
     momentum: Momentum = Field(0.9, description="SGD momentum.")
@@ -371,15 +320,16 @@ class Segmentation(Section):
     freeze_norm: bool = Field(False, description="Batch norms keep their running statistics.")
 
 
-class TestCRF(CRF):
+class PredictionCRF(CRF):
     """Dense CRF after the network."""
 
-    __test__: ClassVar = False  # nothing for pytest
     enabled: bool = Field(True, description="Use the CRF.")
-    gaussian_sxy: Positive = Field(1, description="Position standard deviation of the smoothness kernel in pixels.")
-    bilateral_sxy: Positive = Field(67, description="Position standard deviation of the appearance kernel in pixels.")
-    bilateral_srgb: ColourDeviation = Field(3, description="Colour standard deviation of the appearance kernel, 0..255.")
-    bilateral_weight: Weight = Field(4, description="Weight of the appearance kernel.")
+    gaussian_sxy: Positive = Field(1.0, description="Position standard deviation of the smoothness kernel in pixels.")
+    bilateral_sxy: Positive = Field(67.0, description="Position standard deviation of the appearance kernel in pixels.")
+    bilateral_srgb: ColourDeviation = Field(
+        3.0, description="Colour standard deviation of the appearance kernel, 0..255."
+    )
+    bilateral_weight: Weight = Field(4.0, description="Weight of the appearance kernel.")
 
 
 class Prediction(Section):
@@ -390,7 +340,7 @@ class Prediction(Section):
     )
     scales: Scales = Field([0.5, 0.75, 1.0, 1.25, 1.5], description="Test scales.")
     flip: bool = Field(True, description="Average with the mirror image.")
-    crf: TestCRF = TestCRF()
+    crf: PredictionCRF = PredictionCRF()
 
     def steps(self) -> list[str]:
         """Names of the test-time steps, each on top of those before it; the last one's result is the prediction.
@@ -416,13 +366,17 @@ class Report(Section):
 class Ready(Section):
     """Results of others, or of another run, that stand for a stage of this one: what is named here is not made.
 
-    docs/importing.md says what a file or folder holds."""
+    docs/importing.md says what a file or folder holds.
+    """
 
     superpixels: str | None = Field(
-        None, description="Folder of <id>.png for every training image, label = R + 256 G + 65536 B."
+        None,
+        description="Folder of <id>.png for every training image, label = R + 256 G + 65536 B; the same for all "
+        "experiments.",
     )
     classifier: str | None = Field(
-        None, description="Weights, a safetensors file of `ssc import-weights` or of another run; CAMs are made with them."
+        None,
+        description="Weights, a safetensors file of `ssc import-weights` or of another run; CAMs are made with them.",
     )
     cams: str | None = Field(None, description="Folder of <id>.npz for every training image.")
     irn: str | None = Field(None, description="Weights, likewise; the random walk runs on them.")
@@ -433,19 +387,22 @@ class Ready(Section):
 
 
 class Sweep(Section):
-    """A sweep over one setting of the method."""
+    """A sweep over one setting of the method; each value makes an experiment <sweep>_<value>."""
 
-    key: str = Field(..., pattern=r"^[a-z_]+(\.[a-z_]+)+$", description="Dotted name of the setting.")
-    values: list[Weight] = Field(..., min_length=1, description="Its values.")
+    key: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", description="Dotted name of the setting.")
+    values: Annotated[list[Weight], *Distinct] = Field(min_length=1, description="Its values.")
 
 
 class Ablation(Section):
     """What `snakemake ablation` compares."""
 
-    seeds: list[Natural] = Field([0, 1, 2], min_length=1, description="Seeds over which each experiment is run.")
-    experiments: list[str] | None = Field(
+    seeds: Annotated[list[Natural], *Distinct] = Field(
+        [0, 1, 2], min_length=1, description="Seeds over which each experiment is run."
+    )
+    experiments: Annotated[list[str], *Distinct] | None = Field(
         None,
-        description="Experiments of the table, in its order; null takes all that are declared and differ in their seeds.",
+        description="Experiments of the table, in its order; null takes all that are declared and differ in their "
+        "seeds.",
     )
     sweeps: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Sweep] = Field(
         {}, description="Sweeps, as Fig. 7: by name, the key and its values."
@@ -455,52 +412,50 @@ class Ablation(Section):
 class Dataset(Section):
     """Where the photos and their labels are."""
 
-    name: str = Field(..., pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Folder of the results, results/<name>/.")
+    aside: ClassVar = frozenset({"mirror", "max_pixels", "check_space"})
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Folder of the results, results/<name>/.")
     max_pixels: int = Field(
         80_000_000,
         ge=1024,
         le=178_956_970,
         description="Pixels of a photo at most; a larger one is refused before it is decoded.",
-        json_schema_extra={"decisive": False},
     )
     check_space: bool = Field(
-        True,
-        description="Refuse to start where the disk has less room than the results are estimated to need.",
-        json_schema_extra={"decisive": False},
+        True, description="Refuse to start where the disk has less room than the results are estimated to need."
     )
+
+
+_KIND = Field(description="What data set it is.")
+_MIRROR = Field(
+    None,
+    description="Address (https:// or file://) of a folder with the archives to download, under their makers' names; "
+    "null takes their makers'.",
+)
 
 
 class Demo(Dataset):
     """Generated scenes."""
 
-    kind: Literal["demo"]
+    kind: Literal["demo"] = _KIND
     train: int = Field(500, ge=2, description="Training scenes.")
     val: Count = Field(200, description="Validation scenes.")
     size: int = Field(96, ge=32, description="Side of a scene in pixels.")
     seed: Natural = Field(0, description="Seed of the generator.")
 
 
-_MIRROR = Field(
-    None,
-    description="Address (https:// or file://) of a folder with the archives to download, under their makers' names; null "
-    "takes their makers'.",
-    json_schema_extra={"decisive": False},
-)
-
-
 class Voc(Dataset):
     """PASCAL VOC 2012, with SBD or without."""
 
-    kind: Literal["voc"]
-    root: str = Field(..., description="Folder that holds VOCdevkit, or `download`.")
+    kind: Literal["voc"] = _KIND
+    root: str = Field(description="Folder that holds VOCdevkit, or `download`.")
     sbd: str | None = Field(
         None,
         description="Folder of the SBD release (holds dataset/), or `download`; null trains on VOC's own training set.",
     )
     test_root: str | None = Field(
         None,
-        description="Folder that holds the VOCdevkit of VOC2012test, which its server gives out after a login; null takes "
-        "the test photos from root where they are.",
+        description="Folder that holds the VOCdevkit of VOC2012test, which its server gives out after a login; null "
+        "takes the test photos from root where they are.",
     )
     mirror: str | None = _MIRROR
 
@@ -508,9 +463,9 @@ class Voc(Dataset):
 class Coco(Dataset):
     """COCO 2014, or other data with an instances JSON."""
 
-    kind: Literal["coco"]
-    train_images: str = Field(..., description="Folder of the training photos, or `download`.")
-    train_instances: str = Field(..., description="Instances JSON of the training photos, or `download`.")
+    kind: Literal["coco"] = _KIND
+    train_images: str = Field(description="Folder of the training photos, or `download`.")
+    train_instances: str = Field(description="Instances JSON of the training photos, or `download`.")
     val_images: str | None = Field(None, description="Folder of the validation photos, or `download`.")
     val_instances: str | None = Field(None, description="Instances JSON of the validation photos, or `download`.")
     mirror: str | None = _MIRROR
@@ -519,12 +474,13 @@ class Coco(Dataset):
 class Folder(Dataset):
     """Your own photos with a table of labels."""
 
-    kind: Literal["folder"]
-    root: str = Field(..., description="Folder that holds the labels table.")
+    kind: Literal["folder"] = _KIND
+    root: str = Field(description="Folder that holds the labels table.")
     images: str = Field("images", description="Folder of the photos, below root.")
     labels: str = Field(
         "labels.csv",
-        description="Table with the columns image, labels (names separated by ';') and optionally split (train, val, test).",
+        description="Table with the columns image, labels (names separated by ';') and optionally split (train, val, "
+        "test).",
     )
     masks: str | None = Field(
         None, description="Folder of ground-truth PNGs <id>.png, below root; used for evaluation only."
@@ -539,33 +495,41 @@ class Folder(Dataset):
 KINDS: dict[str, type[Dataset]] = {"demo": Demo, "voc": Voc, "coco": Coco, "folder": Folder}
 
 
-class Settings(Section):
-    """The settings of one experiment: all keys of the configuration file."""
+class Common(Section):
+    """What all experiments of a data set share."""
 
-    dataset: Demo | Voc | Coco | Folder
+    aside: ClassVar = frozenset(
+        {"experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
+    )
+    dataset: Demo | Voc | Coco | Folder = Field(
+        description="Where the photos and their labels are; its kind says which keys there are."
+    )
     experiment: str = Field(
         "ssc",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*(-seed[0-9]+)?$",
         description="The experiment that `snakemake` runs; one of `experiments`, optionally with a seed of its own as "
         "<name>-seed<k>.",
     )
-    experiments: dict[Name, dict] = Field(
+    experiments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")], dict] = Field(
         {"ssc": {}},
         description="Experiments by name, each with the settings in which it differs from the rest of this file.",
     )
-    seed: Natural = Field(0, description="Seed of all trainings.")
-    ablation: Ablation = Ablation()
     shards: int = Field(
         16, ge=1, le=10000, description="Parts into which per-image stages are cut; one job and one archive each."
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto takes CUDA where there is one.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="cpu, cuda, cuda:<number>, or auto, which takes CUDA where there is one.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the networks' forward pass; auto: bf16 on CUDA, fp32 on the CPU."
     )
     memory: Literal["fast", "lean"] = Field(
         "fast",
-        description="lean: the classifier's training computes the reconstruction net's activations again in the backward "
-        "pass instead of keeping them; half of the memory, a twentieth more time, results equal up to rounding.",
+        description="lean: the classifier's training computes the reconstruction net's activations again in the "
+        "backward pass instead of keeping them; half of the memory, a twentieth more time, results equal up to "
+        "rounding.",
     )
     compile: bool = Field(
         False,
@@ -580,11 +544,19 @@ class Settings(Section):
     workers: Natural = Field(4, description="Loader processes of a training job; results do not depend on it.")
     log: Literal["table", "tensorboard"] = Field(
         "table",
-        description="Where trainings write their losses, step by step: <stage>_losses.tsv, or event files of TensorBoard "
-        "as well (needs the extra `tensorboard`).",
+        description="Where trainings write their losses, step by step: <stage>_losses.tsv, or event files of "
+        "TensorBoard as well (needs the extra `tensorboard`).",
     )
     superpixels: Superpixels = Superpixels()
     warm_start: WarmStart = WarmStart()
+    ablation: Ablation = Ablation()
+    report: Report = Report()
+
+
+class Experiment(Section):
+    """What an experiment may set of its own."""
+
+    seed: Natural = Field(0, description="Seed of all trainings.")
     classifier: Classifier = Classifier()
     cams: CAMs = CAMs()
     seeds: Seeds = Seeds()
@@ -594,7 +566,10 @@ class Settings(Section):
     segmentation: Segmentation = Segmentation()
     prediction: Prediction = Prediction()
     ready: Ready = Ready()
-    report: Report = Report()
+
+
+class Settings(Experiment, Common):
+    """The settings of one experiment: all keys of the configuration."""
 
 
 def warm_start_settings(settings: Settings, *, backbone: str, output_stride: int) -> Classifier:
@@ -620,5 +595,5 @@ def warm_start_settings(settings: Settings, *, backbone: str, output_stride: int
 
 def loss_terms() -> list[str]:
     """Keys of the section `classifier` that are terms of its loss."""
-    fields = Classifier.model_fields.items()
-    return [key for key, field in fields if isinstance(field.annotation, type) and issubclass(field.annotation, LossTerm)]
+    kinds = {key: field.annotation for key, field in Classifier.model_fields.items()}
+    return [key for key, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, LossTerm)]

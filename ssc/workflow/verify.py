@@ -13,11 +13,12 @@ from safetensors import safe_open
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json
 from ssc.workflow.provenance import file_digest
+from ssc.workflow.stage_table import STAGES
 
 # Stages of a manifest whose files all experiments of a data set share; the others' lie in an experiment's folder.
-_SHARED = {"data", "superpixels", "initial_weights"}
+_SHARED = {"initial_weights", *(name for name, stage in STAGES.items() if stage.shared)}
 _NOT_VERSIONS = {"experiment", "seed", "config", "config_digest", "files"}
-_NAMED = 3  # tensors or members that a sentence names
+_NAMED = 3  # tensors or members that a message names
 
 
 class Comparison(NamedTuple):

@@ -5,12 +5,13 @@ import signal
 import time
 from pathlib import Path
 
+from ssc.training.common import set_poly_lr
+
 import ssc.runtime.distributed
 import ssc.training.classifier
 import ssc.training.irn
 import ssc.training.segmentation
 from ssc.runtime.distributed import is_main
-from ssc.training.common import set_poly_lr
 
 
 def train_all(*, runs: list[dict], **_) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.random_walk import dense_random_walk
 from ssc.affinity import (
     chebyshev_coefficients,
+    count_pairs,
     irn_losses,
     pair_offsets,
     path_maximum,
@@ -225,6 +226,39 @@ def test_ignored_pixels_take_no_part():
     losses["total"].backward()
     assert not logits.grad.any()
     assert not displacement.grad.any()
+
+
+def test_pairs_are_counted():
+    labels = patchy_labels(2, 7, 9)
+    counted = torch.zeros(3, dtype=torch.int64)
+    for b, y, x in np.ndindex(2, 4, 3):
+        for dy, dx in pair_offsets(4):
+            first, second = labels[b, y, x + 3].item(), labels[b, y + dy, x + 3 + dx].item()
+            if 255 not in (first, second):
+                counted[2 if first != second else int(first > 0)] += 1
+    assert count_pairs(labels, 4).dtype == torch.int64
+    assert torch.equal(count_pairs(labels, 4), counted) and counted.min() > 0
+
+
+def test_shares_of_two_processes_add_up_to_the_whole_batch():
+    """Their parts are of unequal size and count differently many pairs; the second holds no foreground."""
+    logits, displacement = rand(3, 1, 6, 9).requires_grad_(), rand(3, 2, 6, 9, seed=1).requires_grad_()
+    labels = patchy_labels(3, 6, 9)
+    labels[2] = torch.where(labels[2] > 0, 255, 0)
+    whole = irn_losses(logits, displacement, labels, radius=3)
+    gradients = torch.autograd.grad(whole["total"], (logits, displacement))
+    total = count_pairs(labels[:2], 3) + count_pairs(labels[2:], 3)
+    assert torch.equal(total, count_pairs(labels, 3)) and count_pairs(labels[2:], 3)[1] == 0
+    parts = [
+        irn_losses(logits[part], displacement[part], labels[part], radius=3, total=total)
+        for part in (slice(0, 2), slice(2, 3))
+    ]
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[0][name] + parts[1][name], value, rtol=1e-12, atol=0)
+    assert 0 < parts[1]["pos"] < whole["pos"] and parts[1]["dp_fg"] == 0
+    shared = torch.autograd.grad(parts[0]["total"] + parts[1]["total"], (logits, displacement))
+    for own, expected in zip(shared, gradients, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("bad", ["channels", "labels", "float labels", "low", "narrow", "radius"])

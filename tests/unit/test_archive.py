@@ -1,7 +1,6 @@
 import copy
 import io
 import os
-import signal
 import zipfile
 
 import numpy as np
@@ -13,8 +12,8 @@ from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive, encode_labels
-from ssc.runtime.errors import InputError
 from ssc.constants import voc_palette
+from ssc.runtime.errors import InputError
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)
 label_maps = st.sampled_from([2, 256, 257, 65536]).flatmap(
@@ -62,6 +61,15 @@ def test_arrays_survive_with_their_types(tmp_path):
         assert read[name].dtype == array.dtype
         np.testing.assert_array_equal(read[name], array)
     assert out.arrays("b")["empty"].shape == (0, 5)
+
+
+def test_cams_are_read_as_the_method_takes_them(tmp_path):
+    cams = np.linspace(0, 1, 24, dtype=np.float16).reshape(2, 3, 4)
+    with archive.write(tmp_path / "shard.zip") as writer:
+        writer.add_arrays("a", classes=np.array([3, 7], np.int16), cams=cams)
+    classes, maps = Archive(tmp_path / "shard.zip").cams("a")
+    assert (classes.dtype, maps.dtype, classes.tolist()) == (np.int64, np.float32, [3, 7])
+    np.testing.assert_array_equal(maps, cams)
 
 
 def test_nothing_is_pickled_or_unpickled(tmp_path):
@@ -171,141 +179,3 @@ def test_forked_processes_open_the_archive_anew(tmp_path):
         right = reader.read_bytes("a.txt") == b"a"
         os._exit(0 if right and any(file is not own for file in reader._open.values()) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def keys_of(*names, key="0123456789abcdef"):
-    return {f"{name}.png": key for name in names}
-
-
-def fill(path, names, *, identity="a" * 16, keys=None, stop_after=None):
-    """Write one member per name, whose content tells its name; returns the members that were not there already."""
-    made = []
-    with archive.resume(path, identity=identity, keys=keys or keys_of(*names)) as out:
-        for name in names:
-            if f"{name}.png" in out:
-                continue
-            if len(made) == stop_after:
-                raise KeyboardInterrupt
-            out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
-            made.append(name)
-    return made
-
-
-def visible(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
-NAMES = ["a", "b/c", "ü", "d"]
-
-
-@pytest.fixture
-def whole(tmp_path):
-    """Bytes of the archive that nothing has disturbed."""
-    (tmp_path / "whole").mkdir()
-    fill(tmp_path / "whole" / "x.zip", NAMES)
-    return (tmp_path / "whole" / "x.zip").read_bytes()
-
-
-@pytest.mark.parametrize("stop_after", range(4))
-def test_a_broken_off_archive_goes_on_where_it_was(tmp_path, whole, stop_after):
-    path = tmp_path / "new" / "x.zip"
-    with pytest.raises(KeyboardInterrupt):
-        fill(path, NAMES, stop_after=stop_after)
-    assert visible(path.parent) == []
-    assert fill(path, NAMES) == NAMES[stop_after:]
-    assert path.read_bytes() == whole
-    assert [each.suffix for each in path.parent.iterdir()].count(".partial") == 0
-
-
-def test_members_outlive_a_killed_process(tmp_path, whole):
-    path = tmp_path / "x.zip"
-    child = os.fork()
-    if not child:
-        with archive.resume(path, identity="a" * 16, keys=keys_of(*NAMES)) as out:
-            for name in NAMES[:2]:
-                out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert fill(path, NAMES) == NAMES[2:]
-    assert path.read_bytes() == whole
-
-
-@pytest.mark.parametrize("cut", [1, 17, 30, 100, 700, 1200])
-def test_a_torn_partial_file_loses_what_is_torn(tmp_path, whole, cut):
-    path = tmp_path / "x.zip"
-    with pytest.raises(KeyboardInterrupt):
-        fill(path, NAMES, stop_after=3)
-    (partial,) = tmp_path.glob(".x.zip.*.partial")
-    partial.write_bytes(partial.read_bytes()[:cut])
-    assert fill(path, NAMES) == NAMES[cut // 650 :]
-    assert path.read_bytes() == whole
-
-
-def test_a_flipped_byte_in_a_partial_file_is_not_taken_over(tmp_path, whole):
-    path = tmp_path / "x.zip"
-    with pytest.raises(KeyboardInterrupt):
-        fill(path, NAMES, stop_after=3)
-    (partial,) = tmp_path.glob(".x.zip.*.partial")
-    content = partial.read_bytes()
-    start = content.index("ü".encode())  # the name with a letter beyond ASCII: byte by byte
-    for position in [*range(0, len(content), 37), *range(start - 32, start + 8)]:
-        flipped = content[position] ^ (1 << position % 8)
-        partial.write_bytes(content[:position] + bytes([flipped]) + content[position + 1 :])
-        fill(path, NAMES)
-        with zipfile.ZipFile(path) as made, zipfile.ZipFile(io.BytesIO(whole)) as wanted:
-            assert [made.read(name) for name in keys_of(*NAMES)] == [wanted.read(name) for name in keys_of(*NAMES)]
-        path.unlink()
-        for link in tmp_path.glob(".x.zip.*"):
-            link.unlink()
-
-
-def test_another_identity_takes_nothing_over(tmp_path, whole):
-    path = tmp_path / "x.zip"
-    with pytest.raises(KeyboardInterrupt):
-        fill(path, NAMES, identity="b" * 16, stop_after=2)
-    assert fill(path, NAMES) == NAMES
-    assert path.read_bytes() == whole
-    assert [name.name for name in tmp_path.glob(".x.zip.b*")] == []
-
-
-def test_a_rerun_makes_the_changed_members_alone(tmp_path):
-    path = tmp_path / "x.zip"
-    fill(path, NAMES)
-    path.unlink()  # as Snakemake does
-    changed = {**keys_of("a", "d", "e"), "a.png": "f" * 16}
-    assert fill(path, ["a", "d", "e"], keys=changed) == ["a", "e"]
-    fresh = tmp_path / "fresh.zip"
-    fill(fresh, ["a", "d", "e"], keys=changed)
-    assert path.read_bytes() == fresh.read_bytes()
-    assert Archive(path).ids() == ["a", "d", "e"]
-
-
-def test_a_second_writer_is_refused_and_disturbs_nothing(tmp_path, whole):
-    path = tmp_path / "x.zip"
-    with archive.resume(path, identity="a" * 16, keys=keys_of(*NAMES)) as out:
-        out.add_bytes("a.png", b"content of a" * 50)
-        child = os.fork()  # a job of its own: a process may lock a file again
-        if not child:
-            try:
-                fill(path, NAMES)
-            except InputError as error:
-                os._exit(7 if "Another job is still writing" in str(error) and str(path) in str(error) else 1)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-        for name in NAMES[1:]:
-            out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
-    assert path.read_bytes() == whole
-
-
-def test_order_of_adding_does_not_count(tmp_path, whole):
-    path = tmp_path / "x.zip"
-    with archive.resume(path, identity="a" * 16, keys=keys_of(*NAMES)) as out:
-        for name in reversed(NAMES):
-            out.add_bytes(f"{name}.png", f"content of {name}".encode() * 50)
-    assert path.read_bytes() == whole
-
-
-def test_an_archive_without_members(tmp_path):
-    with archive.resume(tmp_path / "x.zip", identity="a" * 16, keys={}):
-        pass
-    assert Archive(tmp_path / "x.zip").ids() == []

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ssc.workflow.config import complete, load_schema, resolve
 from ssc.runtime.errors import InputError
+from ssc.workflow.config import complete, load_schema, resolve
 from ssc.workflow.experiments import (
     decisive_settings,
     made_stages,

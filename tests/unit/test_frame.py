@@ -4,9 +4,9 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from ssc.workflow.config import load_schema
 from ssc.crf import BILATERAL, GAUSSIAN
 from ssc.prediction import CRF_DEFAULTS
+from ssc.workflow.config import load_schema
 
 ROOT = Path(__file__).parents[2]
 

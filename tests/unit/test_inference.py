@@ -3,19 +3,19 @@ import pytest
 import torch
 from PIL import Image
 
-from ssc.stages import inference
 from ssc.archive import Archive, write
 from ssc.cams import extract_cams
 from ssc.data.index import Index, Row, write_index
 from ssc.data.transforms import normalise, read_image, resize_image
-from ssc.runtime.errors import InputError
-from ssc.stages.batching import infer, pixel_budget, stack_views
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN
+from ssc.models.weights import save_weights
 from ssc.prediction import write_predictions
 from ssc.pseudo_labels import write_pseudo_labels
-from ssc.models.weights import save_weights
+from ssc.runtime.errors import InputError
+from ssc.stages import inference
+from ssc.stages.batching import infer, pixel_budget, stack_views
 
 SIZES = [(20, 28), (20, 28), (28, 20), (20, 28), (24, 24), (28, 20)]
 LABELS = [(1, 2), (2,), (1,), (), (2,), (1, 2)]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from ssc.data.index import Row
-from ssc.training.loader import TrainingLoader
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic
-from ssc.workflow.job import check_file, checksum_path, job
 from ssc.runtime.progress import log
+from ssc.training.loader import TrainingLoader
+from ssc.workflow.job import check_file, checksum_path, job
 
 
 def rule(log_path, *, inputs=(), outputs=()):

@@ -1,5 +1,7 @@
 """Losses against formulations with loops, explicit matrices and float64."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,20 @@ from torch import nn
 from torch.nn import functional as F
 
 import ssc.losses
-from ssc.losses import PerceptualLoss, alignment_loss, erode, normalise_cam, region_means
+from ssc.losses import (
+    TERMS,
+    ClassifierStep,
+    PerceptualLoss,
+    Term,
+    alignment_loss,
+    classifier_losses,
+    erode,
+    masked_cross_entropy,
+    normalise_cam,
+    ramp,
+    region_means,
+    to_normalised,
+)
 from ssc.models.perceptual import VGG19Features
 
 EPS = 1e-5
@@ -200,6 +215,186 @@ def test_alignment_without_any_class_is_zero_with_a_zero_gradient():
     assert loss.item() == 0 and torch.equal(features.grad, torch.zeros_like(features))
 
 
+def test_alignment_shares_of_two_processes_add_up_to_the_whole_batch():
+    """The first holds more present classes than the second; a third holds none."""
+    features, superpixels, labels = scene()
+    features, superpixels = torch.cat([features, features[:1]]), torch.cat([superpixels, superpixels[:1]])
+    labels = torch.tensor([[1.0, 1, 1], [0, 1, 0], [0, 0, 0]])
+    features.requires_grad_()
+    whole = alignment_loss(features, superpixels, labels)
+    (gradient,) = torch.autograd.grad(whole, features)
+    shares = [
+        alignment_loss(features[k : k + 1], superpixels[k : k + 1], labels[k : k + 1], total=torch.tensor(4))
+        for k in range(3)
+    ]
+    torch.testing.assert_close(sum(shares), whole)
+    assert shares[1] != alignment_loss(features[1:2], superpixels[1:2], labels[1:2])
+    torch.testing.assert_close(torch.autograd.grad(sum(shares), features)[0], gradient)
+
+
+# Masked cross entropy
+
+
+def segmentation_batch():
+    logits = torch.randn(3, 4, 5, 6, generator=generator(), dtype=torch.float64)
+    target = torch.randint(0, 4, (3, 5, 6), generator=generator(1))
+    target[0, :4] = 255
+    target[2] = 255
+    return logits, target
+
+
+def test_cross_entropy_is_the_mean_over_labelled_pixels():
+    logits, target = segmentation_batch()
+    terms = []
+    for b, y, x in np.ndindex(*target.shape):
+        if target[b, y, x] != 255:
+            values = logits[b, :, y, x].numpy()
+            terms.append(np.log(np.exp(values).sum()) - values[target[b, y, x]])
+    assert masked_cross_entropy(logits, target).item() == pytest.approx(np.mean(terms), rel=1e-12)
+
+
+def test_cross_entropy_shares_of_two_processes_add_up_to_the_whole_batch():
+    logits, target = segmentation_batch()
+    logits.requires_grad_()
+    whole = masked_cross_entropy(logits, target)
+    total = (target != 255).sum()
+    shares = [masked_cross_entropy(logits[part], target[part], total=total) for part in (slice(0, 1), slice(1, 3))]
+    torch.testing.assert_close(sum(shares), whole, rtol=1e-12, atol=0)
+    for own, expected in zip(torch.autograd.grad(sum(shares), logits), torch.autograd.grad(whole, logits), strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-16)
+    assert shares[0] != masked_cross_entropy(logits[:1], target[:1])
+
+
+@pytest.mark.parametrize("total", [None, 0, torch.tensor(0)])
+def test_cross_entropy_of_ignored_pixels_alone_is_zero(total):
+    logits = torch.randn(1, 4, 5, 6, generator=generator()).requires_grad_()
+    loss = masked_cross_entropy(logits, torch.full((1, 5, 6), 255), total=total)
+    loss.backward()
+    assert loss == 0 and not logits.grad.any()
+
+
+# The classifier's loss
+
+
+class Decoder(nn.Module):
+    """Doubles the size and takes three channels."""
+
+    def forward(self, x):
+        return F.interpolate(x[:, :3], scale_factor=2).tanh()
+
+
+def classifier_settings(**changes):
+    alignment = {"threshold": 0.3, "erosion": 3, "reliable": True, "detach_maximum": False}
+    sections = {
+        "cdr": {"weight": 0.3, "source": "last", "rectify": False},
+        "asm": {"weight": 2.0, **alignment},
+    }
+    common = {"enabled": True, "start_epoch": 0, "ramp_epochs": 0}
+    names = sections.keys() | changes.keys()
+    return SimpleNamespace(**{k: SimpleNamespace(**common | sections.get(k, {}) | changes.get(k, {})) for k in names})
+
+
+def classifier_step(**changes):
+    features, superpixels, labels = scene(size=(32, 32), grid=(16, 16))
+    return ClassifierStep(
+        image=torch.randn(2, 3, 32, 32, generator=generator(3)), labels=labels, superpixels=superpixels,
+        early=torch.randn(2, 5, 16, 16, generator=generator(4)), features=features.requires_grad_(),
+        decoder=Decoder(), reconstruction_loss=nn.L1Loss(),
+    )._replace(**changes)  # fmt: skip
+
+
+def slow_terms(step):
+    """Classification, reconstruction and alignment from their formulas, unweighted."""
+    probability = step.features.mean(dim=(2, 3)).sigmoid()
+    classification = -(step.labels * probability.log() + (1 - step.labels) * (1 - probability).log()).mean()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    picture = ((step.decoder(step.features) + 1) / 2 - mean) / std
+    alignment = slow_alignment(step.features, step.superpixels, step.labels, erosion=3)
+    return classification, (picture - step.image).abs().mean(), alignment
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2, 5])
+def test_classifier_losses_are_weighted_from_their_start_on(epoch):
+    step = classifier_step()
+    settings = classifier_settings(cdr={"start_epoch": 1, "ramp_epochs": 2}, asm={"start_epoch": 2})
+    own = classifier_losses(step, settings, epoch=epoch)
+    classification, reconstruction, alignment = slow_terms(step)
+    expected = {"classification": classification}
+    if epoch >= 1:
+        expected["reconstruction"] = 0.3 * {1: 1 / 3, 2: 2 / 3, 5: 1.0}[epoch] * reconstruction
+    if epoch >= 2:
+        expected["alignment"] = 2.0 * alignment.float()
+    assert list(own) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(own[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_terms_that_are_off_need_nothing():
+    step = classifier_step(decoder=None, reconstruction_loss=None, superpixels=None)
+    off = {"enabled": False}
+    assert list(classifier_losses(step, classifier_settings(cdr=off, asm=off), epoch=9)) == ["classification"]
+
+
+def test_the_decoder_reads_what_the_settings_say():
+    step = classifier_step()
+    values = [
+        classifier_losses(step, classifier_settings(cdr=change), epoch=0)["reconstruction"].item()
+        for change in ({}, {"rectify": True}, {"source": "early"})
+    ]
+    for value, source in zip(values, (step.features, step.features.relu(), step.early), strict=True):
+        picture = to_normalised(step.decoder(source))
+        assert value == pytest.approx(0.3 * (picture - step.image).abs().mean().item(), rel=1e-6)
+    assert len(set(values)) == 3
+
+
+def test_a_new_term_is_summed_with_its_weight_and_ramp(monkeypatch):
+    """A term is its function and one entry of the table."""
+
+    def sparsity(step, settings):
+        return step.features.abs().pow(settings.power).mean()
+
+    monkeypatch.setitem(TERMS, "sparse", Term("sparsity", sparsity))
+    step = classifier_step()
+    settings = classifier_settings(sparse={"weight": 5.0, "start_epoch": 1, "ramp_epochs": 3, "power": 2})
+    assert list(classifier_losses(step, settings, epoch=0)) == ["classification", "reconstruction", "alignment"]
+    losses = classifier_losses(step, settings, epoch=2)
+    torch.testing.assert_close(losses.pop("sparsity"), 5.0 * 2 / 4 * step.features.square().mean())
+    others = classifier_losses(step, classifier_settings(sparse={"enabled": False}), epoch=2)
+    assert losses == others
+
+
+def test_classifier_shares_of_two_processes_add_up_to_the_whole_batch():
+    step, settings = classifier_step(labels=torch.tensor([[1.0, 1, 1], [0, 1, 0]])), classifier_settings()
+    whole = classifier_losses(step, settings, epoch=0)
+    present = step.labels.count_nonzero()
+    images = ("image", "labels", "superpixels", "early", "features")
+    shares = [
+        classifier_losses(
+            step._replace(
+                processes=2, present=present, **{name: getattr(step, name)[k : k + 1] for name in images}
+            ), settings, epoch=0,
+        )
+        for k in range(2)
+    ]  # fmt: skip
+    for name, value in whole.items():
+        torch.testing.assert_close(shares[0][name] + shares[1][name], value)
+    (gradient,) = torch.autograd.grad(sum(whole.values()), step.features)
+    both = sum(value for share in shares for value in share.values())
+    torch.testing.assert_close(torch.autograd.grad(both, step.features)[0], gradient)
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "factors"), [(0, 0, [1, 1, 1]), (0, 2, [1 / 3, 2 / 3, 1, 1]), (1, 1, [None, 0.5, 1, 1])]
+)
+def test_ramp(start, length, factors):
+    for epoch, factor in enumerate(factors):
+        if factor is not None:
+            assert ramp(epoch, start, length) == pytest.approx(factor)
+
+
+# The perceptual loss
+
+
 @pytest.fixture(scope="module")
 def vgg():
     """torchvision's VGG-19 convolutions, randomly weighted; the big linear layers are never allocated."""
@@ -308,7 +503,13 @@ def test_perceptual_gradient_is_that_of_the_plain_graph(monkeypatch, pixels):
     (3 * expected).backward()
     torch.testing.assert_close(own, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient, reconstruction.grad, rtol=1e-10, atol=1e-14)
-    assert torch.autograd.gradcheck(lambda x: loss(x, image), reconstruction, eps=1e-7)
+
+
+def test_perceptual_gradient_passes_gradcheck(monkeypatch):
+    monkeypatch.setattr(ssc.losses, "_CHUNK_PIXELS", 2 * 4 * 3)
+    image, other = torch.randn(2, 3, 3, 4, 3, generator=generator(1), dtype=torch.float64)
+    loss = PerceptualLoss(Squares(), weights=(0.5, 2.0))
+    assert torch.autograd.gradcheck(lambda x: loss(x, image), other.requires_grad_(), eps=1e-7)
 
 
 def test_perceptual_loss_saves_an_image_alone():

@@ -11,11 +11,11 @@ import torch
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.runtime.errors import InputError
-from ssc.interop.released_weights import read_checkpoint
-from ssc.stages.ready_files import import_cams
 from ssc.interop.released_cams import read_released_cams
+from ssc.interop.released_weights import read_checkpoint
 from ssc.models.weights import read_header
+from ssc.runtime.errors import InputError
+from ssc.stages.ready_files import import_cams
 
 ROOT = Path(__file__).parents[2]
 # What runs code that it is given, beside all functions of the module pickle.
@@ -105,7 +105,7 @@ def test_the_trap_works(tmp_path, monkeypatch):
 
 
 def test_nothing_in_the_project_unpickles():
-    """Calls of what would: the one unpickler is that of `ssc.interop.released_cams`, which knows no global but arrays'."""
+    """Calls of what would: the one unpickler, of `ssc.interop.released_cams`, knows no global but arrays'."""
     found = []
     for path in sorted([*ROOT.glob("ssc/**/*.py"), *ROOT.glob("workflow_scripts/*.py")]):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

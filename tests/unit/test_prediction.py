@@ -1,3 +1,5 @@
+"""Test-time inference against one forward pass per view."""
+
 from itertools import pairwise
 
 import numpy as np
@@ -5,27 +7,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssc.archive import Archive
 from ssc.crf import refine_probabilities
-from ssc.data.index import Index, Row, read_index, write_index
+from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image, resize_image
-from ssc.runtime.errors import InputError
 from ssc.models.deeplab import DeepLabV2
-from ssc.prediction import load_networks, predict_labels, predict_steps, probabilities, write_predictions
-from ssc.workflow.experiments import step_names
-from ssc.models.weights import save_weights
+from ssc.prediction import TEST_CRF, predict_steps, probabilities
 
 CLASSES = 4
 OPTIONS = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 4, "rates": [1, 2]}
-CRF = {
-    "enabled": True,
-    "iterations": 3,
-    "gaussian_sxy": 1,
-    "gaussian_weight": 3,
-    "bilateral_sxy": 67,
-    "bilateral_srgb": 3,
-    "bilateral_weight": 4,
-}
+CRF = {**TEST_CRF, "iterations": 3}
 
 
 def decided(seed: int) -> DeepLabV2:
@@ -62,10 +52,6 @@ def slow_view(models, photo, scale, mirror):
 @pytest.fixture
 def photo(tiny_set) -> np.ndarray:
     return read_image(read_index(tiny_set).rows[1].image)
-
-
-def settings(*, scales=(1.0,), flip=True, crf=False) -> dict:
-    return {"scales": list(scales), "flip": flip, "crf": {**CRF, "enabled": crf}}
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.75,), (0.5, 1.0, 1.5), (0.5, 1.5)])
@@ -114,86 +100,25 @@ def test_the_mirrored_photo_has_the_mirrored_probabilities(model, photo):
 
 
 @pytest.mark.parametrize(
-    ("options", "names"),
+    ("options", "steps"),
     [
-        ({}, ["single scale", "single scale + flip"]),
-        ({"flip": False}, ["single scale"]),
-        ({"flip": False, "crf": True}, ["single scale", "single scale + CRF"]),
-        ({"scales": (1.0, 0.75), "flip": False}, ["single scale", "multi-scale"]),
-        (
-            {"scales": (0.5, 0.75), "crf": True},
-            ["single scale", "multi-scale", "multi-scale + flip", "multi-scale + flip + CRF"],
-        ),
+        ({"flip": False}, 1),
+        ({}, 2),
+        ({"flip": False, "crf": CRF}, 2),
+        ({"scales": (1.0, 0.75)}, 3),
+        ({"scales": (0.5, 0.75), "crf": CRF}, 4),
     ],
 )
-def test_steps_are_named_by_what_they_add(model, photo, options, names):
-    assert step_names(settings(**options)) == names
-    assert list(predict_steps([model], photo, settings(**options))) == names
-
-
-def test_labels_without_crf_are_the_most_probable_classes(model, photo):
-    labels = predict_labels([model], photo, settings(scales=(1.0, 0.75)))
-    scores = probabilities([model], photo, scales=(1.0, 0.75))[-1].numpy()
-    assert labels.shape == photo.shape[:2]
-    for y, x in np.ndindex(labels.shape):
-        assert scores[labels[y, x], y, x] == scores[:, y, x].max()
-
-
-def test_labels_with_crf_are_the_most_probable_refined_classes(model, photo):
-    labels = predict_labels([model], photo, settings(flip=False, crf=True))
-    scores = probabilities([model], photo, flip=False)[-1].numpy()
-    refined = refine_probabilities(photo, scores, iterations=3, gaussian=(1, 3), bilateral=(67, 3, 4))
-    np.testing.assert_array_equal(labels, refined.argmax(axis=0))
-    assert (labels != scores.argmax(axis=0)).any()
-
-
-def test_the_steps_of_a_pair_are_their_most_probable_classes(model, second, photo):
-    steps = predict_steps([model, second], photo, settings(scales=(1.0, 0.75), crf=True))
-    scores = probabilities([model, second], photo, scales=(1.0, 0.75))
-    maps = list(steps.values())
-    for labels, expected in zip(maps[:-1], scores, strict=True):
-        np.testing.assert_array_equal(labels, expected.numpy().argmax(axis=0))
+@pytest.mark.parametrize("pair", [False, True])
+def test_labels_of_each_step_are_its_most_probable_classes(model, second, photo, options, steps, pair):
+    models = [model, second] if pair else [model]
+    maps = predict_steps(models, photo, **options)
+    assert len(maps) == steps
+    views = {key: value for key, value in options.items() if key != "crf"}
+    scores = [each.numpy() for each in probabilities(models, photo, **views)]
+    if "crf" in options:
+        scores.append(refine_probabilities(photo, scores[-1], iterations=3, gaussian=(1, 3), bilateral=(67, 3, 4)))
+    for labels, own in zip(maps, scores, strict=True):
+        assert labels.shape == photo.shape[:2]
+        np.testing.assert_array_equal(labels, own.argmax(axis=0))
     assert all((one != other).any() for one, other in pairwise(maps))
-    np.testing.assert_array_equal(
-        maps[-1], predict_labels([model, second], photo, settings(scales=(1.0, 0.75), crf=True))
-    )
-
-
-def test_one_network_or_a_pair_is_loaded(model, second, tmp_path):
-    save_weights(tmp_path / "one.safetensors", {"segmentation": (model, OPTIONS)})
-    save_weights(tmp_path / "two.safetensors", {"segmentation_2": (second, OPTIONS), "segmentation": (model, OPTIONS)})
-    for name, expected in (("one", [model]), ("two", [model, second])):
-        networks = load_networks(tmp_path / f"{name}.safetensors")
-        for network, own in zip(networks, expected, strict=True):
-            assert not network.training
-            assert all(torch.equal(value, own.state_dict()[key]) for key, value in network.state_dict().items())
-    save_weights(tmp_path / "other.safetensors", {"segmentation_2": (second, OPTIONS)})
-    with pytest.raises(InputError, match=r"other\.safetensors holds no segmentation \(DeepLabV2\)"):
-        load_networks(tmp_path / "other.safetensors")
-
-
-def test_a_shard_of_a_split_is_predicted(model, tiny_set, tmp_path):
-    save_weights(tmp_path / "w.safetensors", {"segmentation": (model, OPTIONS)})
-    table = read_index(tiny_set)
-    test_rows = [Row(id=f"t{row.id}", split="test", image=row.image, mask="", labels=()) for row in table.rows]
-    write_index(tmp_path / "index.tsv", Index(table.classes, [*table.rows, *test_rows]))
-    for shard in ("1-of-2", "2-of-2"):
-        write_predictions(
-            index=tmp_path / "index.tsv",
-            split="test",
-            shard=shard,
-            weights=tmp_path / "w.safetensors",
-            output=tmp_path / f"{shard}.zip",
-            steps=tmp_path / f"steps-{shard}.zip",
-            settings=settings(scales=(1.0, 0.75)),
-            device="cpu",
-        )
-    written = Archive(tmp_path / "1-of-2.zip", tmp_path / "2-of-2.zip")
-    steps = Archive(tmp_path / "steps-1-of-2.zip", tmp_path / "steps-2-of-2.zip")
-    assert written.ids() == ["ta", "tb", "tc"]
-    assert steps.ids() == [f"{name}/{row}" for name in ("multi-scale", "single scale") for row in written.ids()]
-    for row in test_rows:
-        expected = predict_steps([model], read_image(row.image), settings(scales=(1.0, 0.75)))
-        np.testing.assert_array_equal(written.labels(row.id), expected.pop("multi-scale + flip"))
-        for name, labels in expected.items():
-            np.testing.assert_array_equal(steps.labels(f"{name}/{row.id}"), labels)

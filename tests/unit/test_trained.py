@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from ssc.runtime.errors import InputError
 from ssc.models import IRN, CAMClassifier, DeepLabV2
-from ssc.stages.check_weights import check_trained
 from ssc.models.weights import save_weights
+from ssc.runtime.errors import InputError
+from ssc.stages.check_weights import check_trained
 
 CLASSES = ["cat", "dog"]
 

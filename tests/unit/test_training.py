@@ -14,27 +14,27 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from ssc.training.common import set_poly_lr
 
 import ssc.training.classifier
 import ssc.training.irn
 import ssc.training.segmentation
 from ssc import archive
-from ssc.workflow import kept, provenance
 from ssc.archive import Archive
-from ssc.workflow.config import complete, load_schema
 from ssc.data.index import Index, Row, read_index, write_index
-from ssc.training.loader import TrainingLoader
 from ssc.data.transforms import augment, normalise, read_image, resize_labels
-from ssc.runtime.errors import InputError, Interrupted
-from ssc.training.signals import heed_signals
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet, backbone
+from ssc.models.weights import load_part, read_header, save_weights
+from ssc.runtime.errors import InputError, Interrupted
 from ssc.training import common
 from ssc.training.classifier import ramp, start_from, to_normalised, train_classifier
-from ssc.training.common import set_poly_lr
 from ssc.training.cotraining import mask_labels
 from ssc.training.irn import train_irn
+from ssc.training.loader import TrainingLoader
 from ssc.training.segmentation import masked_cross_entropy, train_segmentation
-from ssc.models.weights import load_part, read_header, save_weights
+from ssc.training.signals import heed_signals
+from ssc.workflow import kept, provenance
+from ssc.workflow.config import complete, load_schema
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "config" / "schema.yaml")
 CLASSES = ["red", "green"]

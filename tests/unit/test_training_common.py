@@ -9,14 +9,14 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from ssc.training.common import Checkpoint, History, set_poly_lr
 from torch import nn
 
 from ssc.runtime.device import autocast, select_device
 from ssc.runtime.errors import InputError, Interrupted
 from ssc.runtime.files import read_json
-from ssc.training.signals import heed_signals
 from ssc.training import common
-from ssc.training.common import Checkpoint, History, set_poly_lr
+from ssc.training.signals import heed_signals
 
 
 def test_poly_schedule():

@@ -7,11 +7,11 @@ import torch
 
 from ssc import archive
 from ssc.cli import main
+from ssc.models.weights import save_weights
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json
 from ssc.workflow.manifest import write_manifest
 from ssc.workflow.verify import check_run, compare_runs
-from ssc.models.weights import save_weights
 
 CONFIG = {
     "device": "cpu",

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from ssc import archive
+from ssc.constants import voc_palette
 from ssc.data.index import Index, Row, write_index
 from ssc.data.voc import VOC_CLASSES
 from ssc.runtime.errors import InputError
-from ssc.constants import voc_palette
 from ssc.stages.voc_test_archive import write_voc_archive
 
 MAPS = {

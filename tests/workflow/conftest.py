@@ -1,6 +1,6 @@
 import pytest
 
-from chaos.harness import Campaign
+from tests.faults.harness import Campaign
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from tests.bad_inputs import CASES, NAME, TINY, data, save, write_photos
+from tests.faults.bad_inputs import CASES, NAME, base, data, save, write_photos
 
 ROOT = Path(__file__).parents[2]
 ODD = ["a b", "-rf", "'quoted' \"twice\"", "\u00fcber", "u\u0308ber", "犬", "$(touch x)", "`touch x`", "a;touch x",
@@ -29,7 +29,7 @@ def snakemake(folder, *arguments):
 
 def write_config(path, config):
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    return ["--configfile", TINY, path]
+    return ["--configfile", base(path.parent, config), path]
 
 
 def contents(folder):

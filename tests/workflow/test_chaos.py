@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from chaos import __main__ as command
-from chaos.corruptions import corruptions, ways
-from chaos.harness import (
+from tests.faults import __main__ as command
+from tests.faults.corruptions import corruptions, ways
+from tests.faults.harness import (
     Job,
     Outcome,
     Place,
@@ -22,7 +22,7 @@ from chaos.harness import (
     table,
     traceback_in,
 )
-from chaos.kills import kills
+from tests.faults.kills import kills
 
 OUTPUT = """\
 [Tue Nov 24 12:41:34 2026]

@@ -13,8 +13,8 @@ import pytest
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from ssc.workflow.verify import check_run
 from ssc.models.weights import read_header
+from ssc.workflow.verify import check_run
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"

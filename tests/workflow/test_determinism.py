@@ -2,8 +2,8 @@
 
 import pytest
 
-from chaos.harness import differences, results
 from ssc.workflow.verify import compare_runs
+from tests.faults.harness import differences, results
 
 
 @pytest.fixture(scope="module")

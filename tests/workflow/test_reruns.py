@@ -1,4 +1,4 @@
-"""The rerun matrix of chaos/matrix.py: what is planned after each edit; after a few, what runs and what is computed."""
+"""The rerun matrix of tests/faults/matrix.py: what is planned after each edit; after a few, what runs and what is computed."""
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from chaos.matrix import EDITS, QUICK, Edit, ran
+from tests.faults.matrix import EDITS, QUICK, Edit, ran
 
 
 @pytest.fixture(scope="module")

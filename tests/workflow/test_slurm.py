@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ssc.workflow.provenance import file_digest
-from tests.slurm_node import queue, slurm_node, why_not
+from tests.faults.slurm_node import queue, slurm_node, why_not
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"

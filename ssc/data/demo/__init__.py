@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ssc.constants import voc_palette
 from ssc.data.demo.creatures import CLASS_NAMES, Creature, compose
 from ssc.data.demo.drawing import draw
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json, write_text
-from ssc.constants import voc_palette
 
 VERSION = 1
 """Changes whenever the pixels of any scene change."""

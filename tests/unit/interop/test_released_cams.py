@@ -1,0 +1,201 @@
+"""CAM files of the released code: their numbers are read, and nothing that they ask for is done."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssc.archive import Archive
+from ssc.cli import main
+from ssc.interop.released_cams import convert_cams, read_released_cams
+from ssc.runtime.errors import InputError
+from ssc.stages.ready_files import import_cams
+
+
+def content(keys=(0, 14), size=(8, 12)):
+    """What the released code saves of an image."""
+    generator = torch.Generator().manual_seed(0)
+    cam = torch.rand(len(keys), *size, generator=generator)
+    high_res = np.zeros((len(keys), size[0] * 4, size[1] * 4), np.float32)
+    return {"keys": torch.tensor(keys, dtype=torch.int64), "cam": cam, "high_res": high_res}
+
+
+def save(path, value):
+    np.save(path, value)  # writing alone
+
+
+def save_pickle(path, data):
+    """A .npy file of one object with the given bytes for its pickle."""
+    save(path, {})
+    header = path.read_bytes()[:128]
+    assert header.endswith(b"\n")
+    path.write_bytes(header + data)
+
+
+@pytest.mark.parametrize("keys", [(0, 14), (3,), ()])
+def test_arrays_and_tensors_are_read(tmp_path, keys):
+    expected = content(keys)
+    save(tmp_path / "x.npy", expected)
+    found, cams = read_released_cams(tmp_path / "x.npy")
+    assert found.tolist() == list(keys)
+    np.testing.assert_array_equal(cams, expected["cam"].numpy())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: {**c, "keys": c["keys"].numpy(), "cam": c["cam"].numpy()},
+        lambda c: {**c, "keys": c["keys"].int(), "cam": np.asfortranarray(c["cam"].numpy())},
+        lambda c: {**c, "cam": c["cam"].numpy().astype(">f8")},
+        lambda c: {**c, "cam": c["cam"].transpose(1, 2).contiguous().transpose(1, 2)},
+        lambda c: {**c, "cam": torch.cat([torch.zeros(1, 8, 12), c["cam"]])[1:]},  # a view with an offset
+    ],
+)
+def test_any_memory_layout_is_read(tmp_path, change):
+    expected = content()
+    save(tmp_path / "x.npy", change(expected))
+    keys, cams = read_released_cams(tmp_path / "x.npy")
+    assert keys.tolist() == [0, 14]
+    np.testing.assert_array_equal(cams, expected["cam"].numpy())
+
+
+def test_files_of_numpy_1_are_read(tmp_path):
+    expected = content()
+    data = pickle.dumps(np.array(expected, dtype=object), protocol=3)
+    assert b"numpy._core" in data
+    save_pickle(tmp_path / "x.npy", data.replace(b"numpy._core", b"numpy.core"))
+    np.testing.assert_array_equal(read_released_cams(tmp_path / "x.npy")[1], expected["cam"].numpy())
+
+
+def test_converted_files_go_through_the_pipeline(tiny_set, tmp_path, capsys):
+    folder, output = tmp_path / "npy", tmp_path / "npz"
+    folder.mkdir()
+    expected = {"a": content((0, 2), (8, 12)), "b": content((1,), (8, 9)), "c": content((), (5, 6))}
+    for name, value in expected.items():
+        save(folder / f"{name}.npy", value)
+    assert main(["convert-cams", str(folder), str(output)]) == 0
+    assert f"Wrote 3 files to {output}." in capsys.readouterr().out
+    import_cams(index=tiny_set, shard="1-of-1", folder=output, output=tmp_path / "cams.zip")
+    for name, value in expected.items():
+        classes, maps = Archive(tmp_path / "cams.zip").cams(name)
+        assert classes.tolist() == [key + 1 for key in value["keys"].tolist()]
+        np.testing.assert_array_equal(maps, value["cam"].half().float().numpy())
+
+
+# What is refused
+
+
+class Call:
+    """Unpickling it would call a function."""
+
+    def __init__(self, function, *arguments, state=None):
+        self.reduced = (function, arguments) if state is None else (function, arguments, state)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize("place", ["keys", "cam", "high_res", "other"])
+def test_code_is_not_run_wherever_it_stands(tmp_path, place):
+    sprung = tmp_path / "sprung"
+    save(tmp_path / "x.npy", {**content(), place: Call(Path.touch, sprung)})
+    with pytest.raises(InputError, match=r"x.npy asks for pathlib\S*\.\S+, which no array needs"):
+        read_released_cams(tmp_path / "x.npy")
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_code_is_not_run_whatever_the_protocol(tmp_path, protocol):
+    sprung = tmp_path / "sprung"
+    save_pickle(tmp_path / "x.npy", pickle.dumps(Call(open, str(sprung), "w"), protocol=protocol))
+    with pytest.raises(InputError, match=r"x.npy asks for \S*io.open"):
+        read_released_cams(tmp_path / "x.npy")
+    assert not sprung.exists()
+
+
+def test_code_in_the_bytes_of_a_tensor_is_not_run(tmp_path):
+    sprung = tmp_path / "sprung"
+    torch.save(Call(Path.touch, sprung), tmp_path / "storage", _use_new_zipfile_serialization=False)
+    inner = Call(torch.storage._load_from_bytes, (tmp_path / "storage").read_bytes())
+    save(tmp_path / "x.npy", {**content(), "cam": inner})
+    with pytest.raises(InputError, match=r"x.npy is no CAM file of the released code"):
+        read_released_cams(tmp_path / "x.npy")
+    assert not sprung.exists()
+
+
+def test_raw_memory_is_not_taken_for_objects(tmp_path):
+    """numpy's own constructor takes these bytes for the address of an object, and the process dies."""
+    save(tmp_path / "x.npy", {**content(), "cam": Call(np.ndarray, (1,), np.dtype(object), b"12345678")})
+    with pytest.raises(InputError, match=r"x.npy is no CAM file"):
+        read_released_cams(tmp_path / "x.npy")
+
+
+def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
+    storage = torch.zeros(4)._typed_storage()
+    for size, stride, offset in (((1, 8, 12), (96, 12, 1), 0), ((1, 2, 2), (4, 2, 1), 3)):
+        beyond = Call(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, {})
+        save(tmp_path / "x.npy", {**content((0,)), "cam": beyond})
+        with pytest.raises(InputError, match=r"x.npy is no CAM file"):
+            read_released_cams(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"keys": torch.tensor([0])}, "is no CAM file .*'cam'"),
+        ([1, 2], r"holds an array \(2,\) of int64, not a dictionary"),
+        (np.array([1, {}], dtype=object), r"holds an array \(2,\) of object"),
+        (np.array(7, dtype=object), "is no CAM file"),
+        (np.zeros(3), r"holds an array \(3,\) of float64, not a dictionary"),
+        ({**content(), "keys": torch.tensor([1, 1])}, "keys must be a list of different class indices"),
+        ({**content(), "keys": torch.tensor([-1, 1])}, "keys must be"),
+        ({**content(), "keys": torch.tensor([0.5, 1.0])}, "keys must be"),
+        ({**content(), "keys": torch.tensor([[0, 1]])}, "keys must be"),
+        ({**content(), "keys": torch.tensor([0])}, "cam must hold one map .* for each of the 1 keys"),
+        ({**content(), "cam": content()["cam"] * 2}, "cam must hold one map with values in 0..1"),
+        ({**content(), "cam": torch.full((2, 8, 12), torch.nan)}, "cam must hold"),
+        ({**content(), "cam": torch.zeros(2, 8)}, "cam must hold"),
+        ({**content(), "cam": torch.zeros(2, 8, 12, dtype=torch.int64)}, "cam must hold"),
+    ],
+)
+def test_other_values_are_refused(tmp_path, value, sentence):
+    save(tmp_path / "x.npy", value)
+    with pytest.raises(InputError, match=f"x.npy.*{sentence}"):
+        read_released_cams(tmp_path / "x.npy")
+
+
+# torch remarks on protocols that do not exist.
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damage_is_an_input_error_or_harmless(tmp_path):
+    path = tmp_path / "x.npy"
+    save(path, content(size=(2, 2)))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.3 else whole)
+        for place in rng.integers(0, len(whole), 3):
+            if place < len(data):
+                data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            read_released_cams(path)
+        except InputError:
+            refused += 1
+    assert refused > 150
+
+
+def test_a_failure_leaves_what_was_converted_before(tmp_path):
+    save(tmp_path / "a.npy", content())
+    (tmp_path / "b.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=r"b.npy is no CAM file"):
+        convert_cams(tmp_path, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.npz"]
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match=r"holds no .npy file"):
+            convert_cams(folder, tmp_path / "out")

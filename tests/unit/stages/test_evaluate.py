@@ -1,0 +1,270 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssc import archive
+from ssc.archive import Archive, encode_labels
+from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json, read_table
+from ssc.stages.evaluate import count_labels, evaluate_folders, summarise_labels
+
+Maps = dict[str, np.ndarray]
+
+
+def miou_by_sets(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, dict[int, float]]:
+    """mIoU and IoU of the classes that occur, over (target, prediction) maps."""
+    pixels = [(int(t), int(p)) for target, own in pairs for t, p in zip(target.flat, own.flat, strict=True) if t != 255]
+    iou = {}
+    for label in sorted({value for pixel in pixels for value in pixel}):
+        union = sum(label in pixel for pixel in pixels)
+        iou[label] = sum(pixel == (label, label) for pixel in pixels) / union
+    return sum(iou.values()) / len(iou), iou
+
+
+def random_maps(seed: int, values: list[int]) -> Maps:
+    rng = np.random.default_rng(seed)
+    return {"a": rng.choice(values, (32, 48)), "b": rng.choice(values, (29, 35)), "c": rng.choice(values, (20, 24))}
+
+
+def write_zip(path: Path, maps: Maps) -> Path:
+    with archive.write(path) as out:
+        for name, labels in maps.items():
+            out.add_labels(name, labels)
+    return path
+
+
+def write_folder(path: Path, maps: Maps) -> Path:
+    for name, labels in maps.items():
+        file = path / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode_labels(labels))
+    return path
+
+
+# Archives of a workflow
+
+
+def evaluate(folder: Path, *, index: Path, labels: Path, masks: Path, shards: int = 1, split: str = "train", **others):
+    """Count and sum up; the figures, and the mIoU of the images in percent."""
+    counts = [folder / f"counts{k}.json" for k in range(1, shards + 1)]
+    shared = {"index": index, "split": split, "stage": others.pop("stage", "pseudo-labels")}
+    for k, output in enumerate(counts, start=1):
+        count_labels(**shared, shard=f"{k}-of-{shards}", labels=labels, masks=masks, output=output, **others)
+    files = {"output": folder / "out.json", "images": folder / "images.tsv"}
+    summarise_labels(**shared, shards=counts, **files, steps=others.get("steps", ()))
+    scores = read_table(files["images"]).fillna("")
+    return read_json(files["output"]), dict(zip(scores["id"], scores["miou"], strict=True))
+
+
+def test_figures_of_a_stage_and_its_baselines(tiny_set, tmp_path):
+    predicted = random_maps(1, [0, 1, 2, 3])
+    target = random_maps(2, [0, 1, 3, 255])
+    own = write_zip(tmp_path / "own.zip", predicted)
+    masks = write_zip(tmp_path / "masks.zip", {name: target[name] for name in "ca"})  # none for b
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=own, masks=masks, shards=2)
+    miou, iou = miou_by_sets([(target[name], predicted[name]) for name in "ac"])
+    assert result["miou"] == pytest.approx(miou)
+    names = ["background", "orbi", "quado", "trixi"]
+    assert result["iou"] == {name: pytest.approx(iou[k]) for k, name in enumerate(names)}
+    assert (result["stage"], result["split"], result["images"]) == ("pseudo-labels", "train", 2)
+    assert result["pixels"] == sum(int((target[name] != 255).sum()) for name in "ac")
+    own = {name: miou_by_sets([(target[name], predicted[name])])[1] for name in "ac"}
+    expected = {name: 100 * np.mean([iou[k] for k in (0, 1, 3)]) for name, iou in own.items()}  # no mask shows a 2
+    assert {name: float(score) for name, score in scores.items()} == pytest.approx(expected, abs=0.006)
+    empty = {name: np.zeros_like(labels) for name, labels in target.items()}
+    assert result["baselines"] == {
+        "all background": pytest.approx(miou_by_sets([(target[name], empty[name]) for name in "ac"])[0]),
+        # a shows classes 1 and 3, c none
+        "image label": pytest.approx(miou_by_sets([(target["a"], empty["a"] + 1), (target["c"], empty["c"])])[0]),
+    }
+
+
+def test_number_of_shards_has_no_effect(tiny_set, tmp_path):
+    own = write_zip(tmp_path / "own.zip", random_maps(1, [0, 1, 2, 3]))
+    masks = write_zip(tmp_path / "masks.zip", random_maps(2, [0, 1, 3, 255]))
+    written = set()
+    for shards in (1, 2, 5):  # of three images
+        evaluate(tmp_path, index=tiny_set, labels=own, masks=masks, shards=shards)
+        written.add((tmp_path / "out.json").read_bytes() + (tmp_path / "images.tsv").read_bytes())
+    assert len(written) == 1
+    assert read_table(tmp_path / "images.tsv")["id"].tolist() == ["a", "b", "c"]
+
+
+def test_undecided_pixels_count_as_background(tiny_set, tmp_path):
+    own, decided = random_maps(1, [0, 1, 255]), random_maps(1, [0, 1, 0])
+    masks = write_zip(tmp_path / "masks.zip", random_maps(2, [0, 1, 3, 255]))
+    results = [
+        evaluate(tmp_path, index=tiny_set, labels=write_zip(tmp_path / "own.zip", maps), masks=masks)
+        for maps in (own, decided)
+    ]
+    assert results[0] == results[1]
+
+
+def test_figures_of_the_steps_before_the_last(tiny_set, tmp_path):
+    predicted, target = random_maps(1, [0, 1, 2, 3]), random_maps(2, [0, 1, 3, 255])
+    steps = {"single scale": random_maps(3, [0, 1, 2]), "multi-scale": random_maps(4, [0, 1, 3])}
+    members = {f"{step}/{name}": maps[name] for step, maps in steps.items() for name in "ab"}
+    arguments = {
+        "index": tiny_set,
+        "stage": "segmentation",
+        "labels": write_zip(tmp_path / "own.zip", predicted),
+        "masks": write_zip(tmp_path / "masks.zip", {name: target[name] for name in "ab"}),
+        "step_labels": write_zip(tmp_path / "steps.zip", members),
+        "shards": 2,
+    }
+    result, _ = evaluate(tmp_path, **arguments, steps=[*steps, "multi-scale + CRF"])
+    expected = {
+        name: pytest.approx(miou_by_sets([(target[key], maps[key]) for key in "ab"])[0])
+        for name, maps in {**steps, "multi-scale + CRF": predicted}.items()
+    }
+    assert result["steps"] == expected and list(result["steps"]) == list(expected)
+    assert result["miou"] == result["steps"]["multi-scale + CRF"]
+    assert list(result["baselines"]) == ["all background", "image label"]
+    with pytest.raises(InputError, match=r"flip/.\.png is not in"):
+        evaluate(tmp_path, **arguments, steps=["flip", "last"])
+
+
+def test_the_masks_themselves_are_perfect(tiny_set, tmp_path):
+    maps = write_zip(tmp_path / "maps.zip", random_maps(2, [0, 1, 2, 3]))
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=maps, masks=maps)
+    assert result["miou"] == 1 and result["over_activation"] == result["under_activation"] == 0
+    assert set(result["iou"].values()) == {1}
+    assert set(scores.values()) == {"100.00"}
+
+
+def test_a_split_without_masks_has_no_figures(tiny_set, tmp_path):
+    none = write_zip(tmp_path / "none.zip", {})
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=none, masks=none, shards=2)
+    assert result["images"] == result["pixels"] == len(scores) == 0
+    assert result["miou"] is None and set(result["iou"].values()) == set(result["baselines"].values()) == {None}
+
+
+def test_an_ignored_mask_counts_as_an_image_without_a_score(tiny_set, tmp_path):
+    own = write_zip(tmp_path / "own.zip", {"b": np.zeros((29, 35), int)})
+    masks = write_zip(tmp_path / "masks.zip", {"b": np.full((29, 35), 255)})
+    result, scores = evaluate(tmp_path, index=tiny_set, labels=own, masks=masks)
+    assert result["images"] == 1 and result["miou"] is None and scores == {"b": ""}
+
+
+def test_archives_of_other_images_are_refused(tiny_set, tmp_path):
+    masks = write_zip(tmp_path / "masks.zip", {"a": np.zeros((32, 48), int)})
+    arguments = {"index": tiny_set, "stage": "seg", "masks": masks}
+    small = write_zip(tmp_path / "small.zip", {"a": np.zeros((32, 47), int)})
+    with pytest.raises(InputError, match=r"a: the seg map is \(32, 47\), its mask \(32, 48\)"):
+        evaluate(tmp_path, **arguments, labels=small)
+    with pytest.raises(InputError, match=r"a\.png is not in"):
+        evaluate(tmp_path, **arguments, labels=write_zip(tmp_path / "b.zip", {"b": np.zeros((29, 35), int)}))
+    assert not (tmp_path / "counts1.json").exists() and not (tmp_path / "out.json").exists()
+
+
+# Folders and zips of a user
+
+
+@pytest.mark.parametrize("write_own", [write_folder, write_zip])
+@pytest.mark.parametrize("write_masks", [write_folder, write_zip])
+@pytest.mark.parametrize("num_classes", [None, 6])
+@pytest.mark.parametrize(("own_ids", "mask_ids"), [([0, 1, 3], [0, 2, 4, 255]), ([0, 1, 4], [0, 2, 3, 255])])
+def test_folders_and_archives_are_evaluated_alike(tmp_path, write_own, write_masks, num_classes, own_ids, mask_ids):
+    predicted, target = random_maps(3, own_ids), random_maps(4, mask_ids)
+    predicted["sub/d"], target["sub/d"] = predicted["b"], target["b"]
+    predicted["without mask"] = np.full((2, 2), 77)
+    result = evaluate_folders(
+        write_own(tmp_path / "own", predicted), write_masks(tmp_path / "masks", target), num_classes=num_classes
+    )
+    miou, iou = miou_by_sets([(target[name], predicted[name]) for name in target])
+    assert result["miou"] == pytest.approx(miou)
+    names = ["background", "1", "2", "3", "4", "5"][: num_classes or 5]
+    assert result["iou"] == {name: pytest.approx(iou[k]) if k in iou else None for k, name in enumerate(names)}
+    assert result["images"] == 4
+
+
+def test_predictions_at_ignored_pixels_have_no_effect(tmp_path):
+    masks = write_folder(tmp_path / "masks", {"a": np.array([[0, 1, 255, 255]])})
+    own = write_folder(tmp_path / "own", {"a": np.array([[0, 1, 255, 9]])})
+    assert evaluate_folders(own, masks) == {"miou": 1, "iou": {"background": 1, "1": 1}, "images": 1}
+
+
+def test_ignored_masks_have_no_figures(tmp_path):
+    masks = write_folder(tmp_path / "masks", {"a": np.array([[255, 255]])})
+    result = evaluate_folders(write_folder(tmp_path / "own", {"a": np.array([[0, 3]])}), masks)
+    assert result == {"miou": None, "iou": {"background": None}, "images": 1}
+
+
+def test_greyscale_and_bilevel_masks_are_read(tmp_path):
+    labels = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(labels).save(tmp_path / "masks" / "grey.png")
+    Image.fromarray(labels == 1).save(tmp_path / "masks" / "bilevel.png")
+    own = write_folder(tmp_path / "own", {"grey": labels, "bilevel": labels})
+    assert evaluate_folders(own, tmp_path / "masks")["miou"] == 1
+
+
+def test_one_image_is_in_memory_at_a_time(tmp_path, monkeypatch):
+    maps = random_maps(5, [0, 1])
+    path = write_zip(tmp_path / "maps.zip", maps)
+    read = []
+    labels = Archive.labels
+    monkeypatch.setattr(Archive, "labels", lambda self, name: read.append(name) or labels(self, name))
+    evaluate_folders(path, path)
+    assert read == ["a", "a", "b", "b", "c", "c"]
+
+
+def colours(path: Path) -> Path:
+    path.mkdir()
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path / "a.png")
+    return path
+
+
+def test_colour_pictures_are_refused(tmp_path):
+    flat = write_folder(tmp_path / "flat", {"a": np.zeros((2, 2), int)})
+    with pytest.raises(InputError, match="has mode RGB"):
+        evaluate_folders(flat, colours(tmp_path / "rgb"))
+    with pytest.raises(InputError, match="has mode RGB"):
+        evaluate_folders(tmp_path / "rgb", flat)
+    with archive.write(tmp_path / "rgb.zip") as out:
+        out.add_bytes("a.png", (tmp_path / "rgb" / "a.png").read_bytes())
+    with pytest.raises(InputError, match="colour picture"):
+        evaluate_folders(tmp_path / "rgb.zip", tmp_path / "rgb.zip")
+    with pytest.raises(InputError, match=r"the prediction is \(2, 2, 3\)"):
+        evaluate_folders(tmp_path / "rgb.zip", flat)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    masks = write_folder(tmp_path / "masks", {"a": np.array([[0, 1, 2]]), "b": np.array([[0, 255, 0]])})
+    fits = {"a": np.array([[0, 1, 0]]), "b": np.array([[0, 0, 0]])}
+
+    def check(changes: dict, message: str, num_classes: int | None = None) -> None:
+        maps = {name: labels for name, labels in {**fits, **changes}.items() if labels is not None}
+        own = write_zip(tmp_path / "own.zip", maps)
+        with pytest.raises(InputError, match=message):
+            evaluate_folders(own, masks, num_classes=num_classes)
+
+    assert not math.isnan(evaluate_folders(write_zip(tmp_path / "own.zip", fits), masks, num_classes=3)["miou"])
+    check({"a": None}, r"own\.zip lacks 1 of 2 predictions; the first is a")
+    check({"b": np.array([[0, 0]])}, r"b: the prediction is \(1, 2\), its mask \(1, 3\)")
+    check({"b": np.array([[0, 0, 3]])}, r"b: a prediction holds 0\.\.3, not 0\.\.2", num_classes=3)
+    check({}, r"a: a target holds 0\.\.2, not 0\.\.1", num_classes=2)
+    # without a number of classes any id but 255 is one
+    check({"b": np.array([[255, 0, 0]])}, r"b: a prediction holds 0\.\.255, not 0\.\.254")
+
+
+def test_empty_and_absent_sources_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    maps = write_folder(tmp_path / "maps", {"a": np.zeros((2, 2), int)})
+    with pytest.raises(InputError, match="empty holds no PNG masks"):
+        evaluate_folders(maps, tmp_path / "empty")
+    with pytest.raises(InputError, match="absent is neither a folder nor an archive"):
+        evaluate_folders(maps, tmp_path / "absent")
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(InputError, match="not a readable zip archive"):
+        evaluate_folders(tmp_path / "text.zip", maps)
+
+
+def test_split_without_images_is_an_error(tiny_set, tmp_path):
+    empty = write_zip(tmp_path / "empty.zip", {})
+    with pytest.raises(InputError, match="Split 'val' has no image"):
+        evaluate(tmp_path, index=tiny_set, labels=empty, masks=empty, split="val")
+    assert not (tmp_path / "out.json").exists() and not (tmp_path / "images.tsv").exists()
