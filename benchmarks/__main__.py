@@ -25,6 +25,7 @@ ROWS = (
     "index_scale",
     "irn_losses",
     "loader",
+    "memory",
     "scaling_images",
     "scaling_pixels",
 )

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.harness import Figure, Row, interleaved, run
-from benchmarks.memory import saved_bytes
 from benchmarks.released_step import dense_alignment_loss
 from benchmarks.scenes import batch_of_regions, present_classes
 from ssc.losses import alignment_loss
+from ssc.models.size import saved_bytes
 
 CLASSES = 20
 PRESENT = 2  # as in most photos of VOC

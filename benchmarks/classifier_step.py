@@ -4,7 +4,7 @@
 
 The reference is the step as it is commonly written: the loss network is rebuilt from torchvision's in each step, its
 weights read from a file; contiguous layout; superpixels as one-hot rows; nothing computed again; plain optimiser loops.
-Ours is `ssc.training.classifier.classifier_losses` with the config's `memory: fast` and `lean`, in fp32 and bf16.
+Ours is `ssc.losses.classifier_losses` with the config's `memory: fast` and `lean`, in fp32 and bf16.
 
 Bytes saved for backward are those that autograd holds. So that none are merely hidden, a fresh process per
 formulation and batch size takes the same step, and its peak memory is measured: the difference between two batch sizes
@@ -22,20 +22,15 @@ from torch import nn
 from torchvision.models import vgg19
 
 from benchmarks.harness import Figure, Row, in_fresh_process, interleaved, peak_memory, run
-from benchmarks.memory import PAPER, saved_bytes
-from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
+from benchmarks.released_step import released_classifier, released_decoder, released_losses
 from benchmarks.scenes import batch_of_regions, present_classes
-from ssc.losses import PerceptualLoss
-from ssc.models.classifier import CAMClassifier
+from ssc.losses import ClassifierStep, PerceptualLoss, classifier_losses
+from ssc.models import CAMClassifier, ReconstructionNet
 from ssc.models.perceptual import VGG19Features
-from ssc.models.reconstruction import ReconstructionNet
+from ssc.models.size import saved_bytes
 from ssc.runtime.device import autocast
-from ssc.training.classifier import (
-    build_reconstruction_loss,
-    classifier_arguments,
-    classifier_losses,
-    decoder_arguments,
-)
+from ssc.training.classifier import build_reconstruction_loss, classifier_arguments, decoder_arguments
+from ssc.workflow.settings import Classifier
 
 CLASSES, PRESENT = 20, 2
 TIMES = 0.65  # of the reference's time
@@ -52,14 +47,14 @@ Losses = Callable[[], dict[str, torch.Tensor]]
 
 
 def build(
-    formulation: str, precision: str, settings: dict, batch: int, weights: Path | None
+    formulation: str, precision: str, settings: Classifier, batch: int, weights: Path | None
 ) -> tuple[Losses, Callable, list]:
     """A formulation's step on a batch of its own.
 
     Args:
         formulation: `reference`, or ours by the config's `memory`.
         precision: `fp32` or `bf16`.
-        settings: the `classifier` section of the config.
+        settings: the section `classifier`.
         batch: images per step.
         weights: file of `save_loss_network`, which the reference reads in each step; None, for ours
             only, for random ones.
@@ -71,27 +66,27 @@ def build(
     torch.manual_seed(0)
     reference = formulation == "reference"
     layout = torch.contiguous_format if reference else torch.channels_last
-    size = settings["crop"]
+    size = settings.crop
     image = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
     labels, regions = present_classes(batch, CLASSES, PRESENT), batch_of_regions(size, batch)
     model = CAMClassifier(**classifier_arguments(settings, CLASSES)).eval()
-    decoder = ReconstructionNet(**decoder_arguments(model, settings["cdr"], size))
-    common = {"settings": settings}
+    decoder = ReconstructionNet(**decoder_arguments(model, settings.cdr, size))
     if reference:
-        model.drs, decoder = ReleasedDRS(settings["drs"]["delta"]), released_decoder(decoder)
-        reconstruction_loss = None
+        model = released_classifier(model, settings)
+        decoder, reconstruction_loss = released_decoder(decoder), None
     else:
         decoder.recompute = formulation == "lean"
-        reconstruction_loss = build_reconstruction_loss(settings["cdr"], weights).to(memory_format=layout)
-        common["epoch"] = settings["asm"]["start_epoch"]
+        reconstruction_loss = build_reconstruction_loss(settings.cdr, weights).to(memory_format=layout)
     model, decoder = (module.to(memory_format=layout).train() for module in (model, decoder))
     optimisers = build_optimisers(model, decoder, plain=reference)
 
     def losses() -> dict[str, torch.Tensor]:
         own_loss = rebuilt_loss(settings, weights) if reference else reconstruction_loss
-        terms = released_losses if reference else classifier_losses
         with autocast(torch.device("cpu"), precision):
-            return terms(model, image, labels, regions, **common, decoder=decoder, reconstruction_loss=own_loss)
+            step = ClassifierStep(image, labels, regions, *model.forward_features(image), decoder, own_loss)
+            if reference:
+                return released_losses(step, settings)
+            return classifier_losses(step, settings, epoch=settings.asm.start_epoch)
 
     modules = [module for module in (model, decoder, reconstruction_loss) if module]
     constant = [image, *(tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))]
@@ -128,17 +123,17 @@ def save_loss_network(path: Path) -> None:
     save_file(vgg19(weights=None).state_dict(), path)
 
 
-def rebuilt_loss(settings: dict, weights: Path) -> PerceptualLoss:
+def rebuilt_loss(settings: Classifier, weights: Path) -> PerceptualLoss:
     """The perceptual loss on a network made anew: torchvision's VGG-19, weights from a file, its first part."""
     network = vgg19(weights=None, init_weights=False)
     network.load_state_dict(load_file(weights))
     with torch.device("meta"):  # its own layers are not used, and cost nothing
-        features = VGG19Features(taps=settings["cdr"]["taps"])
+        features = VGG19Features(taps=settings.cdr.taps)
     features.features = network.features[: len(features.features)]
-    return PerceptualLoss(features, settings["cdr"]["stage_weights"])
+    return PerceptualLoss(features, settings.cdr.stage_weights)
 
 
-def peak_of_steps(formulation: str, precision: str, settings: dict, batch: int, weights: Path) -> int:
+def peak_of_steps(formulation: str, precision: str, settings: Classifier, batch: int, weights: Path) -> int:
     """Peak resident bytes of this process over two steps; the second finds gradients and optimiser states in place."""
     _, step, _ = build(formulation, precision, settings, batch, weights)
     peak, _ = peak_memory(lambda: [step() for _ in range(2)])
@@ -147,7 +142,7 @@ def peak_of_steps(formulation: str, precision: str, settings: dict, batch: int, 
 
 def measure(*, quick: bool) -> Row:
     """Training step of the classifier: the reference rebuilt in each step, ours lean and fast, fp32 and bf16."""
-    settings = {**PAPER, "crop": 64, "backbone": "resnet18"} if quick else PAPER
+    settings = Classifier(crop=64, backbone="resnet18") if quick else Classifier()
     batches, rounds = (1, 2), 1 if quick else 3
     batch = batches[-1]
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +177,7 @@ def measure(*, quick: bool) -> Row:
         figures.append(Figure(f"{name}: losses of the first step, largest relative difference", apart))
     return Row(
         "classifier_step",
-        f"one step of the full method, {settings['backbone']}, VGG-19, {settings['crop']} px, batch {batch}, "
+        f"one step of the full method, {settings.backbone}, VGG-19, {settings.crop} px, batch {batch}, "
         f"{CLASSES} classes of which {PRESENT} present: common formulation, ours",
         figures,
     )

@@ -13,8 +13,9 @@ import torch
 
 from benchmarks.harness import Figure, Row, interleaved, run
 from benchmarks.scenes import VOC_PHOTO, blobs, photos_of
-from ssc.cams import argmax_labels, upsample
+from ssc.cams import upsample
 from ssc.crf import BILATERAL, GAUSSIAN, DenseCRF
+from ssc.seeds import argmax_labels
 
 CLASSES = 2
 BACKGROUNDS = (0.3, 0.1)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Figure, Row, interleaved, run
-from benchmarks.memory import saved_bytes
 from benchmarks.scenes import cells
-from ssc.affinity import EPSILON, irn_losses, pair_offsets, path_points
-from ssc.constants import IGNORE
+from ssc.affinity import irn_losses, pair_offsets, path_points
+from ssc.constants import EPSILON, IGNORE
+from ssc.models.size import saved_bytes
 
 RADIUS = 10
 

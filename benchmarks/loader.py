@@ -16,14 +16,15 @@ from PIL import Image
 
 from benchmarks import classifier_step
 from benchmarks.harness import Figure, Row, interleaved, run
-from benchmarks.memory import PAPER
 from benchmarks.scenes import VOC_PHOTO, cells, drawn_photo
 from ssc import archive
 from ssc.data.index import Row as Photo
 from ssc.data.transforms import resize_image, resize_labels
-from ssc.models.deeplab import DeepLabV2
+from ssc.losses import masked_cross_entropy
+from ssc.models import DeepLabV2
 from ssc.training import classifier, segmentation
 from ssc.training.loader import Sample, TrainingLoader
+from ssc.workflow.settings import Classifier
 
 CROP = 512
 BATCH = {"classifier": 6, "segmentation": 16}
@@ -83,7 +84,7 @@ def images_per_second(rows: list[Photo], sample: Sample, *, batch_size: int, wor
 def steps(*, quick: bool) -> dict[str, Callable[[], object]]:
     """A training step on `STEP_BATCH` images that are there already, by training."""
     crop = 64 if quick else CROP
-    settings = {**PAPER, "crop": crop, "backbone": "tiny" if quick else "resnet50"}
+    settings = Classifier(crop=crop, backbone="tiny" if quick else "resnet50")
     _, classifier_step_, _ = classifier_step.build("fast", "fp32", settings, STEP_BATCH, None)
     network = DeepLabV2(21, "tiny" if quick else "resnet101", output_stride=8).to(memory_format=torch.channels_last)
     network.train()
@@ -93,7 +94,7 @@ def steps(*, quick: bool) -> dict[str, Callable[[], object]]:
 
     def segmentation_step() -> float:
         logits = torch.nn.functional.interpolate(network(image), size=(crop, crop), mode="bilinear")
-        loss = segmentation.masked_cross_entropy(logits, target)
+        loss = masked_cross_entropy(logits, target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

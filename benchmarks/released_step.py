@@ -5,60 +5,45 @@ import copy
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from ssc.losses import PerceptualLoss, erode
-from ssc.models.classifier import CAMClassifier
-from ssc.models.reconstruction import ConvBlock, LayerNorm, ReconstructionNet, decoder_input
-from ssc.training.classifier import to_normalised
-
-_EPS = 1e-5
+from ssc.constants import EPSILON
+from ssc.losses import ClassifierStep, PerceptualLoss, classification_term, erode, to_normalised
+from ssc.models import CAMClassifier, ReconstructionNet
+from ssc.models.reconstruction import ConvBlock, LayerNorm, decoder_input
+from ssc.workflow.settings import Classifier
 
 
-def released_losses(
-    model: CAMClassifier,
-    image: torch.Tensor,
-    labels: torch.Tensor,
-    regions: torch.Tensor,
-    *,
-    settings: dict,
-    decoder: nn.Module,
-    reconstruction_loss: nn.Module,
-) -> dict[str, torch.Tensor]:
-    """`ssc.training.classifier.classifier_losses` as the released code forms them [R], all at full weight 1.
+def released_losses(step: ClassifierStep, settings: Classifier) -> dict[str, torch.Tensor]:
+    """`ssc.losses.classifier_losses` as the released code forms them [R], all at full weight 1.
 
     The loss network, which that code builds anew in each step, costs time but no saved bytes, since it is frozen.
 
     Args:
-        decoder: of `released_decoder`.
-        others: as for `classifier_losses`; the model is in training mode.
+        step: of the networks of `released_classifier` and `released_decoder`.
+        settings: the section `classifier`.
     """
-    third, features = _stages(model, image)
-    losses = {"classification": F.multilabel_soft_margin_loss(features.float().mean(dim=(2, 3)), labels)}
-    cdr, asm = settings["cdr"], settings["asm"]
-    if cdr["enabled"]:
-        source = decoder_input(third, features, source=cdr["source"], rectify=cdr["rectify"])
-        losses["reconstruction"] = _reconstruction_loss(reconstruction_loss, to_normalised(decoder(source)), image)
-    if asm["enabled"]:
-        options = {name: asm[name] for name in ("threshold", "erosion", "reliable")}
-        losses["alignment"] = dense_alignment_loss(features, regions, labels, **options)
+    losses = {"classification": classification_term(step)}
+    cdr, asm = settings.cdr, settings.asm
+    if cdr.enabled:
+        source = decoder_input(step.early, step.features, source=cdr.source, rectify=cdr.rectify)
+        reconstruction = to_normalised(step.decoder(source))
+        losses["reconstruction"] = _reconstruction_loss(step.reconstruction_loss, reconstruction, step.image)
+    if asm.enabled:
+        options = asm.model_dump(include={"threshold", "erosion", "reliable"})
+        losses["alignment"] = dense_alignment_loss(step.features, step.superpixels, step.labels, **options)
     return losses
 
 
-def _stages(model: CAMClassifier, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`CAMClassifier.stages` in training mode, with a graph of the stages that are not trained too."""
-    x = model.backbone.stem(image)
-    for number, layer in enumerate(model.backbone.layers(), start=1):
-        third = x
-        for block in layer:
-            x = block(x)
-            if number == 4 and isinstance(block, nn.ReLU | BasicBlock | Bottleneck):
-                x = model.drs(x)
-        if number == 2:
-            x = model.drs(x)
-        if number == model.stop_gradient_after:
-            x = x.detach()
-    return third, model.classifier(x)
+def released_classifier(model: CAMClassifier, settings: Classifier) -> CAMClassifier:
+    """A copy with DRS as the released code has it, and a graph of the stages that are not trained, cut at their end."""
+    released = copy.deepcopy(model)
+    released.backbone.requires_grad_(True)
+    if settings.drs.enabled:
+        released.drs = ReleasedDRS(settings.drs.delta)
+    if settings.stop_gradient_after:
+        *_, last = released.backbone.stages()[settings.stop_gradient_after].children()
+        last.register_forward_hook(lambda block, inputs, features: features.detach())  # after DRS, which came before
+    return released
 
 
 def _reconstruction_loss(loss: nn.Module, reconstruction: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -96,7 +81,7 @@ class _PlainLayerNorm(LayerNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
-        return (x - mean) / (std + _EPS) * self.gamma.view(-1, 1, 1) + self.beta.view(-1, 1, 1)
+        return (x - mean) / (std + EPSILON) * self.gamma.view(-1, 1, 1) + self.beta.view(-1, 1, 1)
 
 
 def _plain_norm(norm: LayerNorm) -> _PlainLayerNorm:
@@ -150,4 +135,4 @@ def dense_alignment_loss(
 def _normalise(maps: torch.Tensor) -> torch.Tensor:
     """relu(f) / (max relu(f) + 1e-5) of maps (B, C, N)."""
     maps = maps.clamp(min=0)
-    return maps / (maps.amax(dim=2, keepdim=True) + _EPS)
+    return maps / (maps.amax(dim=2, keepdim=True) + EPSILON)

@@ -14,43 +14,42 @@ from pathlib import Path
 import yaml
 
 from benchmarks.harness import ROOT, Row, in_fresh_process, interleaved, peak_memory, run, scaling_figures
-from ssc.cams import extract_cams
 from ssc.data.build import build_index
 from ssc.data.demo import generate
 from ssc.data.index import Index, write_index
-from ssc.data.masks import write_masks
-from ssc.prediction import write_predictions
-from ssc.pseudo_labels import write_pseudo_labels
+from ssc.stages.cams import write_cams
 from ssc.stages.evaluate import count_labels
 from ssc.stages.irn_labels import write_irn_labels
-from ssc.superpixels import write_superpixels
+from ssc.stages.masks import write_masks
+from ssc.stages.predictions import write_predictions
+from ssc.stages.pseudo_labels import write_pseudo_labels
+from ssc.stages.superpixels import write_superpixels
 from ssc.training.classifier import train_classifier
 from ssc.training.irn import train_irn
+from ssc.training.run import Run
 from ssc.training.segmentation import train_segmentation
-from ssc.workflow.config import complete, load_schema, resolve
+from ssc.workflow.config import complete, resolve
+from ssc.workflow.settings import Settings
 
 FACTORS = (1, 2, 4)
 WARM_UP = 4  # images
 SHARD = {"shard": "1-of-1"}
 
 
-def settings(train: int) -> dict:
+def settings(train: int) -> Settings:
     """The demo's configuration, with that many training images and trainings of one epoch."""
-    schema = load_schema(ROOT / "config" / "schema.yaml")
     demo = {**yaml.safe_load((ROOT / "config.yaml").read_text()), "ablation": {}}  # its sweeps need other files
-    config = resolve(complete(demo, schema), schema, "ssc")
-    config["dataset"] |= {"train": train, "val": 1}
+    demo["dataset"] |= {"train": train, "val": 1}
     for training in ("classifier", "irn", "segmentation"):
-        config[training]["epochs"] = 1
-    return config
+        demo[training]["epochs"] = 1
+    return resolve(complete(demo), "ssc")
 
 
 def write_data(folder: Path, counts: list[int]) -> None:
     """Scenes and masks, and for each count the index of the first so many training images."""
-    config = settings(max(counts))
-    dataset = config["dataset"]
-    generate(folder / "data", **{name: dataset[name] for name in ("train", "val", "size", "seed")})
-    index = build_index({**dataset, "kind": "folder", "root": str(folder / "data"), "masks": "masks"})
+    dataset = settings(max(counts)).dataset
+    generate(folder / "data", **dataset.model_dump(include={"train", "val", "size", "seed"}))
+    index = build_index({"kind": "folder", "root": str(folder / "data"), "masks": "masks"})
     rows = index.split("train")
     for count in counts:
         write_index(folder / str(count) / "index.tsv", Index(index.classes, rows[:count]))
@@ -62,37 +61,39 @@ def stages(folder: Path, count: int, *, most: int) -> dict[str, Callable[[], Non
     config = settings(most)
     made, own = folder / str(most), folder / str(count)
     index = {"index": own / "index.tsv"}
-    from_scratch = {"initial": None, "seed": 0}
 
-    def training(name: str) -> dict:
-        return {"output": own / f"{name}.safetensors", "history": own / f"{name}.json", "settings": config[name]}
+    def training(name: str) -> Run:
+        return Run(output=own / f"{name}.safetensors", losses=own / f"{name}_losses.tsv", seed=0)
 
     return {
         "superpixels": lambda: write_superpixels(
-            **index, **SHARD, output=own / "superpixels.zip", settings=config["superpixels"]
+            **index, **SHARD, output=own / "superpixels.zip", settings=config.superpixels
         ),
         "classifier": lambda: train_classifier(
-            **index, superpixels=[made / "superpixels.zip"], loss_weights=None, **from_scratch, **training("classifier")
+            training("classifier"), **index, superpixels=[made / "superpixels.zip"], initial=None, loss_weights=None,
+            settings=config.classifier,
         ),
-        "CAMs": lambda: extract_cams(
+        "CAMs": lambda: write_cams(
             **index, **SHARD, weights=made / "classifier.safetensors", superpixels=None, output=own / "cams.zip",
-            settings=config["cams"],
+            settings=config.cams,
         ),
         "IRN labels": lambda: write_irn_labels(
-            **index, **SHARD, cams=made / "cams.zip", output=own / "irn_labels.zip", settings=config["irn_labels"]
+            **index, **SHARD, cams=made / "cams.zip", output=own / "irn_labels.zip", settings=config.irn_labels
         ),
-        "IRN": lambda: train_irn(**index, labels=[made / "irn_labels.zip"], **from_scratch, **training("irn")),
+        "IRN": lambda: train_irn(
+            training("irn"), **index, labels=[made / "irn_labels.zip"], initial=None, settings=config.irn
+        ),
         "pseudo-labels": lambda: write_pseudo_labels(
             **index, **SHARD, cams=made / "cams.zip", weights=made / "irn.safetensors",
-            output=own / "pseudo_labels.zip", confidence=own / "confidence.zip", settings=config["pseudo_labels"],
+            output=own / "pseudo_labels.zip", confidence=own / "confidence.zip", settings=config.pseudo_labels,
         ),
         "segmentation": lambda: train_segmentation(
-            **index, pseudo_labels=[made / "pseudo_labels.zip"], confidence=[], **from_scratch,
-            **training("segmentation"),
+            training("segmentation"), **index, pseudo_labels=[made / "pseudo_labels.zip"], confidence=[], initial=None,
+            settings=config.segmentation,
         ),
         "predictions": lambda: write_predictions(
             **index, **SHARD, split="train", weights=made / "segmentation.safetensors", output=own / "predictions.zip",
-            steps=own / "steps.zip", settings=config["prediction"],
+            steps=own / "steps.zip", settings=config.prediction,
         ),
         "evaluation": lambda: count_labels(
             **index, **SHARD, split="train", stage="segmentation", labels=made / "predictions.zip",
@@ -101,12 +102,13 @@ def stages(folder: Path, count: int, *, most: int) -> dict[str, Callable[[], Non
     }  # fmt: skip
 
 
-def cost(folder: Path, stage: str, count: int, most: int, rounds: int) -> tuple[float, int]:
-    """Median seconds of a stage on `count` images, and the bytes that its first run takes beyond what is there."""
+def cost(folder: Path, stage: str, count: int, most: int) -> tuple[float, int]:
+    """Seconds of a stage on `count` images, and the bytes that it takes beyond what is there; of one run, as the next
+    would find its results in the cache."""
     stages(folder, WARM_UP, most=most)[stage]()
     step = stages(folder, count, most=most)[stage]
-    peak, before = peak_memory(step)
-    seconds, _ = interleaved({"stage": step}, rounds=rounds)
+    seconds, results = interleaved({"stage": lambda: peak_memory(step)}, rounds=1)
+    peak, before = results["stage"]
     return seconds["stage"], peak - before
 
 
@@ -120,10 +122,7 @@ def measure(*, quick: bool) -> Row:
         write_data(folder, [WARM_UP, *counts])
         for stage in stages(folder, most, most=most):
             # The largest first: the next stage reads what it makes.
-            costs = {
-                count: in_fresh_process(cost, folder, stage, count, most, 1 if quick else 3)
-                for count in reversed(counts)
-            }
+            costs = {count: in_fresh_process(cost, folder, stage, count, most) for count in reversed(counts)}
             figures += scaling_figures(stage, counts, [costs[count] for count in counts])
     images = ", ".join(map(str, counts))
     return Row("scaling_images", f"stages on {images} images of the demo, trainings of one epoch", figures)

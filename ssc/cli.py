@@ -25,13 +25,6 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("masks", type=Path, help="ground truth likewise; 255 is ignored")
     evaluate.add_argument("--num-classes", type=int, help="classes with background (default: largest id + 1)")
 
-    memory = commands.add_parser("memory", help="bytes that a training step of the classifier saves for backward")
-    memory.add_argument("--size", type=int, default=512, help="side of the training window (default: 512)")
-    memory.add_argument("--backbone", default="resnet50", help="network (default: resnet50)")
-    memory.add_argument("--classes", type=int, default=20, help="foreground classes (default: 20)")
-    memory.add_argument("--batch", type=int, default=1, help="photos per step (default: 1)")
-    memory.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="default: fp32")
-
     weights = commands.add_parser("import-weights", help="turn a published checkpoint into a weight file of ssc")
     kinds = weights.add_subparsers(dest="kind", required=True)
     for kind, network in (("classifier", "ResNet-50"), ("irn", "ResNet-50"), ("segmentation", "DeepLabV2, ResNet-101")):
@@ -61,7 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
     run = {
         "predict": _predict,
         "evaluate": _evaluate,
-        "memory": _memory,
         "import-weights": _import_weights,
         "convert-cams": _convert_cams,
         "verify": _verify,
@@ -119,20 +111,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"mIoU {100 * figures['miou']:.2f} % over {figures['images']} images")
     for name, iou in figures["iou"].items():
         print(f"  {name:>12}  {'absent' if iou is None else f'{100 * iou:6.2f}'}")
-
-
-def _memory(options: argparse.Namespace) -> None:
-    from ssc.models.networks import OUTPUT_STRIDES
-    from benchmarks.memory import PAPER, measure_rows, memory_table
-
-    if options.backbone not in OUTPUT_STRIDES:
-        raise InputError(f"There is no backbone {options.backbone!r}; take one of {', '.join(OUTPUT_STRIDES)}.")
-    settings = {**PAPER, "backbone": options.backbone, "crop": options.size}
-    print(
-        memory_table(
-            measure_rows(settings, num_classes=options.classes, batch=options.batch, precision=options.precision)
-        )
-    )
 
 
 def _import_weights(options: argparse.Namespace) -> None:

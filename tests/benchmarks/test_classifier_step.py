@@ -5,16 +5,16 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks.memory import PAPER
-from benchmarks.released_step import ReleasedDRS, released_decoder, released_losses
-from ssc.losses import PerceptualLoss
+from benchmarks.released_step import released_classifier, released_decoder, released_losses
+from ssc.losses import ClassifierStep, PerceptualLoss, classifier_losses
 from ssc.models import CAMClassifier, ReconstructionNet
 from ssc.models.perceptual import loss_network
-from ssc.training.classifier import classifier_losses
+from ssc.training.classifier import compile_networks
+from ssc.workflow.settings import Classifier
 
 STEPS = 20
 SIZE = 64
-SETTINGS = {**PAPER, "backbone": "tiny", "crop": SIZE, "cdr": {**PAPER["cdr"], "network": "tiny", "width": 16}}
+SETTINGS = Classifier(backbone="tiny", crop=SIZE, cdr={"network": "tiny", "width": 16})
 
 
 def scenes():
@@ -34,15 +34,13 @@ def trajectory(losses, *, released=False, lean=False, dtype=torch.float64, preci
     decoder = ReconstructionNet(4, width=16)
     perceptual = PerceptualLoss(loss_network("tiny"))
     if released:
-        model.drs, decoder = ReleasedDRS(0.55), released_decoder(decoder)
+        model, decoder = released_classifier(model, SETTINGS), released_decoder(decoder)
     for module in (model, decoder, perceptual):
         module.to(dtype, memory_format=layout).train()
     if not released:
         decoder.recompute = lean
     if compiled:
-        model.stages = torch.compile(model.stages)
-        decoder.compile()
-        perceptual.network.compile()
+        compile_networks(model, decoder, perceptual)
     fused = not released
     optimizers = [
         torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4, fused=fused),
@@ -53,9 +51,8 @@ def trajectory(losses, *, released=False, lean=False, dtype=torch.float64, preci
     found = []
     for _ in range(STEPS):
         with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
-            terms = losses(
-                model, image, labels, regions, settings=SETTINGS, decoder=decoder, reconstruction_loss=perceptual
-            )
+            step = ClassifierStep(image, labels, regions, *model.forward_features(image), decoder, perceptual)
+            terms = losses(step, SETTINGS)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
@@ -65,7 +62,7 @@ def trajectory(losses, *, released=False, lean=False, dtype=torch.float64, preci
     return torch.tensor(found, dtype=torch.float64)
 
 
-ours = partial(classifier_losses, epoch=PAPER["asm"]["start_epoch"])
+ours = partial(classifier_losses, epoch=SETTINGS.asm.start_epoch)
 
 
 @pytest.fixture
