@@ -47,9 +47,7 @@ def main() -> None:
     parser.add_argument("classes", nargs="*", metavar="CLASS", help=f"one of {', '.join(CLASSES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a selection, for continuous integration")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
-    parser.add_argument(
-        "--folder", type=Path, help="folder to work in, not deleted afterwards (default: a temporary one)"
-    )
+    parser.add_argument("--folder", type=Path, help="folder to work in, which stays (default: a temporary one)")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/faults.md")
     options = parser.parse_args()
     unknown = set(options.classes) - set(CLASSES)

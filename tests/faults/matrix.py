@@ -223,13 +223,13 @@ EDITS = (
         hits={"evaluate_seeds", "manifest"},
     ),
     Edit("report.panels", _set("report.panels", 1), {"panels"}, hits={"panels"}),
+    Edit("code of ssc/report/curves.py", _append("report/curves.py", "_EDITED = True"), {"figures"}, hits={"figures"}),
     Edit(
         "code of ssc/stages/irn_labels.py",
         _append("stages/irn_labels.py", "_EDITED = True"),
         {"irn_labels"} | AFTER_IRN_LABELS,
         hits={"irn_labels"},
     ),
-    Edit("code of ssc/report/curves.py", _append("report/curves.py", "_EDITED = True"), {"figures"}, hits={"figures"}),
     Edit("workers, a key that no result depends on", _set("workers", 1)),
     Edit("a comment in ssc/archive.py", _append("archive.py", "# edited")),
     Edit(
