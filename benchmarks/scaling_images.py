@@ -106,7 +106,7 @@ def cost(folder: Path, stage: str, count: int, most: int) -> tuple[float, int]:
     """Seconds of a stage on `count` images, and the bytes that it takes beyond what is there; of one run, as the next
     would find its results in the cache."""
     for path in (folder / str(WARM_UP)).rglob("*"):  # an earlier process's, which would be found likewise
-        if path.is_file() and path.name != "index.tsv":
+        if path.is_file() and path.name not in ("index.tsv", "classes.txt"):
             path.unlink()
     stages(folder, WARM_UP, most=most)[stage]()
     step = stages(folder, count, most=most)[stage]
