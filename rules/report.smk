@@ -89,7 +89,9 @@ def benchmarks(wildcards):
             names = jobs(rule, rule.benchmark, run)
             if name == "warm_start":
                 names = [f"warm_start/{Path(file).stem}" for file in initial_weights(wildcards)]
-            folder = f"{RESULTS}/benchmarks" if stage.shared else f"{RESULTS}/{owner(wildcards.experiment, name)}/benchmarks"
+            folder = (
+                f"{RESULTS}/benchmarks" if stage.shared else f"{RESULTS}/{owner(wildcards.experiment, name)}/benchmarks"
+            )
             row = {
                 "rule": rule.name,
                 "files": [f"{folder}/{job}.tsv" for job in names],
@@ -253,7 +255,9 @@ rule panels:
         superpixels=if_made("superpixels", lambda w: shards(rules.superpixels.output.archive)),
         cams=if_made("cams", owned("cams", shards(rules.cams.output.archive))),
         classifier=if_made("cams", lambda w: weights("classifier")(w) if not resolved(w.experiment).ready.cams else []),
-        irn=if_made("pseudo_labels", lambda w: weights("irn")(w) if not resolved(w.experiment).ready.pseudo_labels else []),
+        irn=if_made(
+            "pseudo_labels", lambda w: weights("irn")(w) if not resolved(w.experiment).ready.pseudo_labels else []
+        ),
         pseudo_labels=if_made("pseudo_labels", owned("pseudo_labels", shards(rules.random_walk.output.labels))),
         segmentation=weights("segmentation"),
         masks=lambda w: (
