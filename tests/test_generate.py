@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ssc.workflow import generated as module
+from docs import generate as module
+from docs.generate import json_schema, key_table, main
 from ssc.workflow.config import complete
-from ssc.workflow.generated import json_schema, key_table, main
 from ssc.workflow.settings import Experiment
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
 
 

@@ -1,4 +1,4 @@
-"""Files that repeat what the code says: `python -m ssc.workflow.generated` writes them, `--check` says which differ."""
+"""Files that repeat what the code says: `python docs/generate.py` writes them, `--check` says which differ."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from ssc.workflow.section import Section
 from ssc.workflow.settings import Experiment, Settings
 from ssc.workflow.stage_table import graph, sharded_rules
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 # By keyword and type of JSON schema, the words of docs/config.md.
 _LIMITS = {
@@ -85,7 +85,7 @@ def key_table() -> str:
         "released code states. A configuration file states the differences, and an experiment may set "
         f"{', '.join(f'`{key}`' for key in Experiment.model_fields)} for itself.",
         "",
-        "This page is generated: change ssc/workflow/settings.py, then run `python -m ssc.workflow.generated`.",
+        "This page is generated: change ssc/workflow/settings.py, then run `python docs/generate.py`.",
     ]
     for heading, section in _sections(Settings):
         rules = section.model_json_schema(schema_generator=_FileSchema)["properties"]
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> int:
     differing = [(path, text) for path, text in texts() if not path.exists() or path.read_text("utf-8") != text]
     for path, text in differing:
         if "--check" in arguments:
-            print(f"{path.relative_to(ROOT)} is not what the code says; run: python -m ssc.workflow.generated")
+            print(f"{path.relative_to(ROOT)} is not what the code says; run: python docs/generate.py")
         else:
             write_text(path, text)
     return int("--check" in arguments and bool(differing))
