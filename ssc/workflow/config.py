@@ -227,7 +227,7 @@ def _read(section: type[Section], values: dict, where: str) -> Section:
 
 
 def _message(error: dict, where: str) -> str:
-    """One of Pydantic's errors as a sentence."""
+    """The message for one of Pydantic's errors."""
     kind, words, context = error["type"], error["msg"], error.get("ctx", {})
     path = [*error["loc"], *([context["key"]] if kind == "unknown_key" else [])]
     place = where + ".".join(str(part) for part in path if part != "[key]")

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+from ssc.data.index import SPLITS
 from ssc.workflow.settings import Settings
-from ssc.workflow.stage_table import STAGES, TRAININGS
+from ssc.workflow.stage_table import STAGES, TRAININGS, Rule
 
 
 def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
@@ -83,6 +84,23 @@ def made_stages(settings: Settings) -> list[str]:
         "warm_start": not any("warm_start" in start_weights(settings).get(stage, ()) for stage in made),
     }
     return [stage for stage in STAGES if stage == "data" or (stage in made and not unused.get(stage))]
+
+
+def uses(settings: Settings, stage: str) -> bool:
+    """Whether a stage that the run makes reads the results of another."""
+    return any(stage in STAGES[name].reads and not ready(settings, name) for name in made_stages(settings))
+
+
+def photo_splits(settings: Settings, rule: Rule) -> list[str]:
+    """The splits whose photos the jobs of a rule go through in a run."""
+    measured = ["train"] if {"seeds", "pseudo_labels"} & set(made_stages(settings)) else []
+    splits = {
+        "train": ["train"],
+        "predicted": [settings.prediction.split],
+        "both": sorted({*measured, settings.prediction.split}),
+        "all": list(SPLITS),
+    }
+    return splits.get(rule.split, [])
 
 
 def refines_cams(settings: Settings) -> bool:
