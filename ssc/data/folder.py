@@ -111,7 +111,7 @@ def _read_labels(path: Path) -> Iterator[tuple[str, PurePosixPath, str, list[str
                 image, split = PurePosixPath(cells["image"]), cells.get("split") or "train"
                 if not image.name or image.is_absolute() or ".." in image.parts:
                     raise InputError(
-                        f"{where}: image {cells['image']!r} is no path below the images folder; correct it."
+                        f"{where}: image {cells['image']!r} is no path below the images folder."
                     )
                 if split not in SPLITS:
                     raise InputError(f"{where}: unknown split {split!r}; use one of {', '.join(SPLITS)}.")
