@@ -110,9 +110,7 @@ def _read_labels(path: Path) -> Iterator[tuple[str, PurePosixPath, str, list[str
                     raise InputError(f"{where}: expected {len(header)} cells; quote cells that hold a comma.")
                 image, split = PurePosixPath(cells["image"]), cells.get("split") or "train"
                 if not image.name or image.is_absolute() or ".." in image.parts:
-                    raise InputError(
-                        f"{where}: image {cells['image']!r} is no path below the images folder."
-                    )
+                    raise InputError(f"{where}: image {cells['image']!r} is no path below the images folder.")
                 if split not in SPLITS:
                     raise InputError(f"{where}: unknown split {split!r}; use one of {', '.join(SPLITS)}.")
                 found = [name.strip() for name in cells["labels"].split(";") if name.strip()]
