@@ -6,6 +6,7 @@ with job(snakemake):
         index=snakemake.input.index,
         cams=snakemake.params.cams,
         masks=snakemake.input.masks,
+        split="train",
         scores=snakemake.input.scores,
         output=snakemake.output[0],
         panels=snakemake.params.panels,

@@ -1,29 +1,29 @@
 from ssc.report.panels import write_panels, write_val_panels
 from ssc.workflow.job import job
+from ssc.workflow.settings import Prediction
 
+files, params = snakemake.input, snakemake.params
+prediction = Prediction(**params.prediction)
 with job(snakemake):
     write_panels(
-        index=snakemake.input.index,
-        superpixels=snakemake.input.superpixels,
-        cams=snakemake.input.cams,
-        classifier=snakemake.input.classifier or None,
-        irn=snakemake.input.irn or None,
-        pseudo_labels=snakemake.input.pseudo_labels,
-        segmentation=snakemake.input.segmentation,
-        masks=snakemake.input.masks,
-        scores=snakemake.input.scores or None,
-        output=snakemake.output.panels,
-        panels=snakemake.params.panels,
-        prediction=snakemake.params.prediction,
-        edge_scale=snakemake.params.edge_scale,
+        archives={name: files[name] for name in ("superpixels", "cams", "pseudo_labels")},
+        weights={name: files[name] for name in ("classifier", "irn", "segmentation")},
+        prediction=prediction,
+        edge_scale=params.edge_scale,
         device=snakemake.config["device"],
+        index=files.index,
+        split="train",
+        masks=files.masks,
+        scores=files.scores or None,
+        panels=params.panels,
+        output=snakemake.output.panels,
     )
     write_val_panels(
-        index=snakemake.input.index,
-        split=snakemake.params.prediction["split"],
-        predictions=snakemake.input.predictions,
-        masks=snakemake.input.prediction_masks,
-        scores=snakemake.input.prediction_scores,
+        index=files.index,
+        split=prediction.split,
+        predictions=files.predictions,
+        masks=files.prediction_masks,
+        scores=files.prediction_scores,
+        panels=params.panels,
         output=snakemake.output.predictions,
-        panels=snakemake.params.panels,
     )

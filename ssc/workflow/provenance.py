@@ -157,7 +157,7 @@ def _imports(nodes: Iterable[ast.AST]) -> dict[str, str]:
 
 @cache
 def _locate(dotted: str) -> str | None:
-    """`<module>:<name>` of a dotted name of `ssc`, `<module>:*` of a module, any other as it is; None for attributes."""
+    """`<module>:<name>` of a dotted name of `ssc`, `<module>:*` of a module; others as they are. None: an attribute."""
     module, *rest = dotted.split(".")
     if module != "ssc":
         return dotted
