@@ -32,14 +32,14 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/lint-imports
-	$(BIN)/python -m ssc.workflow.generated --check
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/snakemake --lint
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
-	$(BIN)/python -m ssc.workflow.generated
+	$(BIN)/python docs/generate.py
 
 install: $(READY)
 

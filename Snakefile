@@ -80,7 +80,11 @@ rule ablation:
 
 
 onstart:
-    shared = {stage: owner(config["experiment"], stage) for stage in made(config["experiment"]) if not STAGES[stage].shared}
+    shared = {
+        stage: owner(config["experiment"], stage)
+        for stage in made(config["experiment"])
+        if not STAGES[stage].shared
+    }
     for name in dict.fromkeys(shared.values()):
         if name != config["experiment"]:
             stages = ", ".join(stage for stage, maker in shared.items() if maker == name)
@@ -94,7 +98,7 @@ onstart:
 
 
 onsuccess:
-    (summary,) = map(Path, run_files("summary.txt"))
+    summary = Path(f"{RESULTS}/{config['experiment']}/summary.txt")
     if summary.exists() and summary.stat().st_mtime > STARTED:
         print(f"\n{summary.read_text()}")
         print(f"More in {summary.parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")

@@ -7,12 +7,12 @@ rule ready_cams:
         classes=CLASSES,
     output:
         **outputs("cams"),
-    wildcard_constraints:
-        experiment=with_ready("cams"),
     log:
         f"{RUN}/logs/cams/{{shard}}.log",
     benchmark:
         f"{RUN}/benchmarks/cams/{{shard}}.tsv"
+    wildcard_constraints:
+        experiment=with_ready("cams"),
     conda:
         "../envs/ssc.yaml"
     threads: 1
@@ -32,12 +32,12 @@ rule ready_pseudo_labels:
         classes=CLASSES,
     output:
         **outputs("random_walk"),
-    wildcard_constraints:
-        experiment=with_ready("pseudo_labels"),
     log:
         f"{RUN}/logs/random_walk/{{shard}}.log",
     benchmark:
         f"{RUN}/benchmarks/random_walk/{{shard}}.tsv"
+    wildcard_constraints:
+        experiment=with_ready("pseudo_labels"),
     conda:
         "../envs/ssc.yaml"
     threads: 1

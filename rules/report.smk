@@ -27,21 +27,19 @@ def named(params):
     return lambda w: list(params(w).values())
 
 
-def splits(rule, run):
-    """The splits whose photos the jobs of a rule go through in a run."""
-    measured = ["train"] if {"seeds", "pseudo_labels"} & set(experiments.made_stages(run)) else []
-    return {
-        None: [],
-        "train": ["train"],
-        "predicted": [run.prediction.split],
-        "both": sorted({*measured, run.prediction.split}),
-        "all": list(SPLITS),
-    }[rule.split]
+def if_made(stage, files):
+    """Input function: files of a stage of the run; nothing where the run does not make it."""
+    return lambda w: files(w) if stage in made(w.experiment) else []
+
+
+def if_used(stage, files):
+    """Input function: files of a training; nothing where no stage of the run reads its weights."""
+    return lambda w: files(w) if experiments.uses(resolved(w.experiment), stage) else []
 
 
 def jobs(rule, path, run):
     """`path` for all jobs of a rule in a run."""
-    return expand(path, split=splits(rule, run), shard=SHARDS, allow_missing=True)
+    return expand(path, split=experiments.photo_splits(run, rule), shard=SHARDS, allow_missing=True)
 
 
 def initial_weights(wildcards):
@@ -57,45 +55,29 @@ def results(wildcards):
     run = resolved(wildcards.experiment)
     files = {"initial_weights": initial_weights(wildcards)}
     for name, stage in STAGES.items():
-        given = experiments.ready(run, name)
-        if given and stage.ready == "weights" and set(made(wildcards.experiment)) & readers(name):
-            files[name] = [given]
+        if stage.ready == "weights" and experiments.ready(run, name) and experiments.uses(run, name):
+            files[name] = experiments.ready(run, name)
         elif name in made(wildcards.experiment) and name != "warm_start":
-            found = [
-                file
-                for rule in stage.rules
-                if rule.name != "demo_data"
-                for path in outputs(rule.name).values()
-                for file in jobs(rule, path, run)
-            ]
+            rules_of_stage = [rule for rule in stage.rules if rule.name != "demo_data"]
+            paths = [(rule, path) for rule in rules_of_stage for path in outputs(rule.name).values()]
+            found = [file for rule, path in paths for file in jobs(rule, path, run)]
             files[name] = found if stage.shared else owned(name, found)(wildcards)
     return files
-
-
-def readers(name):
-    """Names of the stages that read a stage."""
-    return {other for other, stage in STAGES.items() if name in stage.reads}
 
 
 def benchmarks(wildcards):
     """Params function: by title, rules with the benchmark files of the jobs that the run's results come from, and with the
     photos that these go through."""
-    run = resolved(wildcards.experiment)
-    found = {}
-    for name, stage in STAGES.items():
-        if name not in made(wildcards.experiment):
-            continue
+    run, found = resolved(wildcards.experiment), {}
+    for name in made(wildcards.experiment):
+        stage = STAGES[name]
+        folder = RESULTS if stage.shared else f"{RESULTS}/{owner(wildcards.experiment, name)}"
         for rule in stage.rules:
-            names = jobs(rule, rule.benchmark, run)
+            ran = jobs(rule, rule.benchmark, run)
             if name == "warm_start":
-                names = [f"warm_start/{Path(file).stem}" for file in initial_weights(wildcards)]
-            folder = f"{RESULTS}/benchmarks" if stage.shared else f"{RESULTS}/{owner(wildcards.experiment, name)}/benchmarks"
-            row = {
-                "rule": rule.name,
-                "files": [f"{folder}/{job}.tsv" for job in names],
-                "splits": splits(rule, run),
-                "masked": rule.masked,
-            }
+                ran = [f"warm_start/{Path(file).stem}" for file in initial_weights(wildcards)]
+            row = {"rule": rule.name, "files": [f"{folder}/benchmarks/{job}.tsv" for job in ran]}
+            row |= {"splits": experiments.photo_splits(run, rule), "masked": rule.masked}
             found.setdefault(stage.title, []).append(row)
     return found
 
@@ -140,7 +122,7 @@ rule metrics:
 rule comparison:
     input:
         named(stage_figures),
-        classifier=lambda w: checked("classifier")(w) if "cams" in made(w.experiment) else [],
+        classifier=if_used("classifier", checked("classifier")),
         segmentation=checked("segmentation"),
     output:
         table=report(
@@ -163,10 +145,9 @@ rule comparison:
     params:
         stages=stage_figures,
         networks=lambda w: {
-            name: getattr(resolved(w.experiment), name).backbone
-            for name in ("classifier", "segmentation")
-            # The network behind ready CAMs is not known.
-            if name == "segmentation" or ("cams" in made(w.experiment) and not resolved(w.experiment).ready.cams)
+            stage: getattr(resolved(w.experiment), stage).backbone
+            for stage in ("classifier", "segmentation")
+            if experiments.uses(resolved(w.experiment), stage)
         },
         dataset=config["dataset"]["name"],
         kind=config["dataset"]["kind"],
@@ -241,26 +222,21 @@ rule figures:
         "../workflow_scripts/figures.py"
 
 
-def if_made(stage, files):
-    """Input function: files of a stage of the run; nothing where the run does not make it."""
-    return lambda w: files(w) if stage in made(w.experiment) else []
-
-
 rule panels:
     input:
         index=INDEX,
         classes=CLASSES,
         superpixels=if_made("superpixels", lambda w: shards(rules.superpixels.output.archive)),
         cams=if_made("cams", owned("cams", shards(rules.cams.output.archive))),
-        classifier=if_made("cams", lambda w: weights("classifier")(w) if not resolved(w.experiment).ready.cams else []),
-        irn=if_made("pseudo_labels", lambda w: weights("irn")(w) if not resolved(w.experiment).ready.pseudo_labels else []),
+        classifier=if_used("classifier", weights("classifier")),
+        irn=if_used("irn", weights("irn")),
         pseudo_labels=if_made("pseudo_labels", owned("pseudo_labels", shards(rules.random_walk.output.labels))),
         segmentation=weights("segmentation"),
-        masks=lambda w: (
-            shards(rules.masks.output.archive.replace("{split}", "train"))
-            if "train" in splits(RULES["masks"], resolved(w.experiment))
-            else []
-        ),
+        masks=lambda w: [
+            path
+            for path in jobs(RULES["masks"], rules.masks.output.archive, resolved(w.experiment))
+            if "/train/" in path
+        ],
         scores=if_made("pseudo_labels", owned("pseudo_labels", rules.evaluate_pseudo_labels.output.images)),
         predictions=owned("predictions", shards(rules.predictions.output.labels)),
         prediction_masks=owned("predictions", shards(rules.masks.output.archive)),

@@ -8,7 +8,7 @@ from ssc.runtime.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status, 1 after an error told in one sentence (2 of `verify`)."""
+    """Run the command line; the exit status, 1 after bad input (2 of `verify`)."""
     parser = argparse.ArgumentParser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
     commands = parser.add_subparsers(dest="command", required=True)
 

@@ -40,7 +40,7 @@ def index_folder(
     root = Path(root)
     for folder in (images, masks):
         if folder is not None and not (root / folder).is_dir():
-            raise InputError(f"The folder {root / folder} does not exist; mend its path in the config.")
+            raise InputError(f"The folder {root / folder} does not exist; correct its path in the config.")
     table = list(_read_labels(root / labels))
     if classes is not None or (root / "classes.txt").exists():
         names = read_classes(root / (classes or "classes.txt"))
@@ -72,7 +72,7 @@ def index_folder(
         if not exists(photo):
             near = _otherwise_written(photo, listing)
             hint = f" (but {near!r}, written otherwise)" if near else ""
-            raise InputError(f"{where}: {photo} does not exist{hint}; mend the path or drop the line.")
+            raise InputError(f"{where}: {photo} does not exist{hint}; correct the path or drop the line.")
         mask = f"{root / masks}/{image_id}.png" if masks is not None else ""
         if not exists(mask):
             mask = ""
@@ -110,14 +110,14 @@ def _read_labels(path: Path) -> Iterator[tuple[str, PurePosixPath, str, list[str
                     raise InputError(f"{where}: expected {len(header)} cells; quote cells that hold a comma.")
                 image, split = PurePosixPath(cells["image"]), cells.get("split") or "train"
                 if not image.name or image.is_absolute() or ".." in image.parts:
-                    raise InputError(f"{where}: image {cells['image']!r} is no path below the images folder; mend it.")
+                    raise InputError(f"{where}: image {cells['image']!r} is no path below the images folder.")
                 if split not in SPLITS:
                     raise InputError(f"{where}: unknown split {split!r}; use one of {', '.join(SPLITS)}.")
                 found = [name.strip() for name in cells["labels"].split(";") if name.strip()]
                 yield where, image, split, found
     except FileNotFoundError:
-        raise InputError(f"The label table {path} does not exist; make it or mend its path.") from None
+        raise InputError(f"The label table {path} does not exist; make it or correct its path.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it as 'CSV UTF-8'.") from None
     except csv.Error as error:
-        raise InputError(f"{path} is not a valid CSV ({error}); mend its quotes.") from None
+        raise InputError(f"{path} is not a valid CSV ({error}); correct its quotes.") from None

@@ -53,7 +53,7 @@ def upright_size(image: Image.Image) -> Size:
 
 
 def unreadable(path: str | Path, error: Exception) -> InputError:
-    """The sentence for a photo over which Pillow has tripped."""
+    """The error of a photo over which Pillow has tripped."""
     if isinstance(error, OSError) and Path(path).is_file() and Path(path).stat().st_size == 0:
         error = "it is empty"
     return InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.")

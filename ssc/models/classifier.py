@@ -28,7 +28,8 @@ class CAMClassifier(nn.Module):
         freeze_norm: batch norms keep their running statistics; those of the stem keep their affine part too.
 
     Raises:
-        ValueError: an unknown backbone or output stride, or DRS for a backbone that it cannot be attached to.
+        ValueError: an unknown backbone or output stride.
+        InputError: DRS for a backbone that it cannot be attached to.
     """
 
     def __init__(

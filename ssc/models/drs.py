@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ssc.runtime.errors import InputError
+
 
 class DiscriminativeRegionSuppression(nn.Module):
     """x <- min(x, delta * max over h, w of x), per channel and image; parameter-free (paper eq. 3).
@@ -33,11 +35,14 @@ def attach(network: nn.Module, stage: nn.Module, suppress: Callable[..., torch.T
         suppress: forward hook, which maps (block, inputs, output) to an output of equal shape.
 
     Raises:
-        ValueError: no block of the stage ends in a ReLU, so that its features are not known to be non-negative.
+        InputError: no block of the stage ends in a ReLU, so that its features are not known to be non-negative.
     """
     blocks = blocks_ending_in_relu(network, stage)
     if not blocks:
-        raise ValueError("no block of the last stage ends in a ReLU, after which DRS suppresses; switch DRS off")
+        raise InputError(
+            "DRS suppresses after blocks that end in a ReLU, and the backbone's last stage has none; take another "
+            "backbone, or set classifier.drs.enabled: false."
+        )
     for block in blocks:
         block.register_forward_hook(suppress)
 

@@ -43,14 +43,14 @@ def plot_losses(tables: Mapping[str, str | Path], output: str | Path) -> None:
 
     Args:
         tables: by title, a table of `ssc.training.loss_table.LossTable`.
-        output: PNG file; a sentence where nothing was trained.
+        output: PNG file; a note where nothing was trained.
 
     Raises:
         InputError: a table is absent or damaged.
     """
     figure = Figure(figsize=(3.6 * max(1, len(tables)), 3.3), layout="constrained")
     if not tables:
-        _say(figure, "Nothing was trained:\nall weights and files were ready.")
+        _note(figure, "Nothing was trained:\nall weights and files were ready.")
     for number, (title, path) in enumerate(tables.items(), start=1):
         axes = figure.add_subplot(1, len(tables), number)
         losses = _stretches(path)
@@ -84,7 +84,7 @@ def plot_threshold_curve(seeds: str | Path | None, output: str | Path) -> None:
 
     Args:
         seeds: JSON file of `ssc.stages.seeds.summarise_seeds`; None where the run makes no seeds.
-        output: PNG file; a sentence instead of a curve without seeds, and where no training image has a mask.
+        output: PNG file; a note instead of a curve without seeds, and where no training image has a mask.
 
     Raises:
         InputError: `seeds` is absent or no valid JSON.
@@ -92,9 +92,9 @@ def plot_threshold_curve(seeds: str | Path | None, output: str | Path) -> None:
     result = read_json(seeds) if seeds else None
     figure = Figure(figsize=(4.8, 3.2), layout="constrained")
     if result is None:
-        _say(figure, "This run makes no seeds:\nit starts from what comes after them.")
+        _note(figure, "This run makes no seeds:\nit starts from what comes after them.")
     elif result["miou"] is None:
-        _say(figure, "No training image has a mask:\nthe seeds cannot be measured.")
+        _note(figure, "No training image has a mask:\nthe seeds cannot be measured.")
     else:
         axes = figure.subplots()
         curve, fixed = result["curve"], result["at_fixed_threshold"]
@@ -176,7 +176,7 @@ def plot_sweeps(sweeps: Mapping[str, Mapping[float, Sequence[str | Path]]], outp
 
     Args:
         sweeps: by name, for each value the JSON files of `ssc.stages.seeds.summarise_seeds`.
-        output: PNG file; a sentence where there is no sweep.
+        output: PNG file; a note where there is no sweep.
 
     Raises:
         InputError: a file is absent or no valid JSON, or no training image had a mask.
@@ -186,7 +186,7 @@ def plot_sweeps(sweeps: Mapping[str, Mapping[float, Sequence[str | Path]]], outp
         plots.setdefault(tuple(sorted(points)), []).append(name)
     figure = Figure(figsize=(4.4 * max(1, len(plots)), 3.2), layout="constrained")
     if not plots:
-        _say(figure, "No sweep is declared (ablation.sweeps).")
+        _note(figure, "No sweep is declared (ablation.sweeps).")
     for number, (values, names) in enumerate(plots.items(), start=1):
         axes = figure.add_subplot(1, len(plots), number)
         for name in names:
@@ -204,9 +204,9 @@ def plot_sweeps(sweeps: Mapping[str, Mapping[float, Sequence[str | Path]]], outp
     _save(figure, output)
 
 
-def _say(figure: Figure, sentence: str) -> None:
-    """A sentence in the place of a plot."""
-    figure.text(0.5, 0.5, sentence, ha="center", va="center")
+def _note(figure: Figure, text: str) -> None:
+    """A note in the place of a plot."""
+    figure.text(0.5, 0.5, text, ha="center", va="center")
 
 
 def _save(figure: Figure, output: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Errors that are told in one sentence, because the user can mend them."""
+"""Errors that the user can do something about, told by their message alone."""
 
 import errno
 
@@ -9,9 +9,9 @@ _NO_MEMORY = ("can't allocate memory", "killed by signal: Killed", "insufficient
 
 
 class InputError(ValueError):
-    """Bad input, told in one sentence that names the file, key or class and the mend.
+    """Bad input: one sentence that names the file, key or class and what to do.
 
-    Command line and workflow scripts print the sentence alone; every other exception is a defect of ours
+    Command line and workflow scripts print that message alone; every other exception is a defect of ours
     and keeps its traceback.
     """
 
@@ -23,12 +23,12 @@ class Interrupted(Exception):
 def user_message(error: Exception) -> str | None:
     """What to tell the user of an error that is not a defect of ours; None for one that is."""
     if isinstance(error, InputError | Interrupted):
-        # From a process that loads data it comes with its traceback, which ends in the sentence.
+        # From a process that loads data it comes with its traceback, which ends in the message.
         return str(error).rpartition("ssc.runtime.errors.InputError: ")[2].strip()
     if isinstance(error, OSError) and error.errno in _STORAGE:
         return (
-            f"{error.filename or 'A file'} cannot be written or read ({error.strerror}); make room or mend the "
-            "permissions, then run again: what was finished before is kept."
+            f"{error.filename or 'A file'} cannot be written or read ({error.strerror}); make room or correct the "
+            "permissions, then run again: what was finished before stays."
         )
     # PyTorch has a class for GPUs; elsewhere only its message tells.
     if (
@@ -38,6 +38,6 @@ def user_message(error: Exception) -> str | None:
     ):
         return (
             "The memory is exhausted; set memory: lean, precision: bf16 or a smaller batch_size or crop, or give the "
-            "job more, then run again: what was finished before is kept."
+            "job more, then run again: what was finished before stays."
         )
     return None

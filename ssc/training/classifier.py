@@ -16,8 +16,7 @@ from ssc.models.perceptual import loss_network
 from ssc.models.reconstruction import ReconstructionNet, decoder_input
 from ssc.models.weights import load_backbone, load_whole, read_header
 from ssc.runtime.distributed import processes, synchronise_norms
-from ssc.training.loader import TrainingLoader
-from ssc.training.run import Run
+from ssc.training.run import Run, sgd
 from ssc.workflow.settings import CDR, Classifier
 
 
@@ -54,15 +53,8 @@ def train_classifier(
     start_from(model, initial, table.classes)
     model = model.to(run.device, memory_format=torch.channels_last).eval()
     parts = {"classifier": (model, options)}
-    groups = [(model.backbone, settings.lr), (model.classifier, settings.head_lr)]
-    optimizers = [
-        torch.optim.SGD(
-            [{"params": module.parameters(), "lr": lr} for module, lr in groups],
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-    ]
+    groups = (model.backbone.parameters(), settings.lr), (model.classifier.parameters(), settings.head_lr)
+    optimizers = [sgd(settings, *groups)]
     decoder = reconstruction_loss = None
     if settings.cdr.enabled:
         decoder_options = decoder_arguments(model, settings.cdr, settings.crop)
@@ -79,9 +71,7 @@ def train_classifier(
 
     archive = Archive(*superpixels) if settings.asm.enabled else None
     sample = Sampler(archive, num_classes=table.num_classes, resize_long=settings.resize_long, crop=settings.crop)
-    loader = TrainingLoader(
-        table.split("train"), sample, batch_size=settings.batch_size, seed=run.seed, workers=run.workers
-    )
+    loader = run.loader(table.split("train"), sample, settings.batch_size)
     modules = [module for module, _ in parts.values()]
     for epoch, _, (image, labels, regions) in run.steps(loader, settings.epochs, modules, optimizers):
         with run.autocast():

@@ -14,7 +14,7 @@ from ssc.data.transforms import augment, read_for_resize, scaled_size
 from ssc.models.irn import IRN
 from ssc.runtime.progress import track
 from ssc.training.loader import TrainingLoader
-from ssc.training.run import Run
+from ssc.training.run import Run, sgd
 from ssc.workflow import settings as typed
 
 
@@ -43,21 +43,12 @@ def train_irn(
         return
     options = {"backbone": settings.backbone, "output_stride": settings.output_stride}
     model = IRN(**options, weights=initial).to(run.device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(
-        [
-            {"params": list(model.edge_parameters()), "lr": settings.lr},
-            {"params": list(model.displacement_parameters()), "lr": settings.displacement_lr},
-        ],
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    groups = (model.edge_parameters(), settings.lr), (model.displacement_parameters(), settings.displacement_lr)
+    optimizer = sgd(settings, *groups)
     if run.compile:
         model.compile()
     sample = Sampler(Archive(*labels), scale=settings.scale, crop=settings.crop)
-    loader = TrainingLoader(
-        table.split("train"), sample, batch_size=settings.batch_size, seed=run.seed, workers=run.workers
-    )
+    loader = run.loader(table.split("train"), sample, settings.batch_size)
     for _, _, (image, target) in run.steps(loader, settings.epochs, [model], [optimizer]):
         with run.autocast():
             edges, displacement = model(image)

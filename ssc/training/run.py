@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from torch import nn
 from torch.optim import Optimizer
 
-from ssc.data.index import Index
+from ssc.data.index import Index, Row
 from ssc.models.weights import save_weights
 from ssc.runtime import device as devices
 from ssc.runtime.distributed import global_sum, is_main, processes, rank, sum_gradients
 from ssc.runtime.progress import log, track
 from ssc.training.checkpoint import Checkpoint, checkpoint_path
-from ssc.training.loader import TrainingLoader
+from ssc.training.loader import Sample, TrainingLoader
 from ssc.training.loss_table import LossTable
 from ssc.workflow import cache
 from ssc.workflow.provenance import fingerprint
@@ -91,6 +91,10 @@ class Run:
                 checkpoint_path(self.output).unlink(missing_ok=True)  # of a job that was killed when it was done
         return found
 
+    def loader(self, rows: Sequence[Row], sample: Sample, batch_size: int) -> TrainingLoader:
+        """Batches of the samples of `rows`, in the order that the seed fixes."""
+        return TrainingLoader(rows, sample, batch_size=batch_size, seed=self.seed, workers=self.workers)
+
     def steps(
         self,
         loader: TrainingLoader,
@@ -164,6 +168,16 @@ class Run:
             for path in (self.output, self.losses):
                 cache.keep(path, self._fingerprint)
             checkpoint_path(self.output).unlink(missing_ok=True)
+
+
+def sgd(settings: BaseModel, *groups: tuple[Iterable[nn.Parameter], float]) -> Optimizer:
+    """SGD with the settings' momentum and weight decay over groups of parameters, each with its learning rate."""
+    return torch.optim.SGD(
+        [{"params": list(parameters), "lr": lr} for parameters, lr in groups],
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
 
 
 def set_poly_lr(optimizer: Optimizer, step: int, total: int, *, power: float = 0.9, floor: float = 0.0) -> None:

@@ -16,8 +16,7 @@ from ssc.models.deeplab import DeepLabV2, mean_logits
 from ssc.runtime.distributed import processes, rank, synchronise_norms
 from ssc.runtime.errors import InputError
 from ssc.training.cotraining import cotraining_losses, mask_labels
-from ssc.training.loader import TrainingLoader
-from ssc.training.run import Run
+from ssc.training.run import Run, sgd
 from ssc.workflow.settings import Segmentation
 
 
@@ -60,14 +59,9 @@ def train_segmentation(
     }
     names = ["segmentation", "segmentation_2"] if cotrained else ["segmentation"]
     networks = [DeepLabV2(**options, weights=initial).to(run.device, memory_format=torch.channels_last) for _ in names]
-    groups = [(network.backbone, settings.lr) for network in networks]
-    groups += [(network.aspp, settings.head_lr) for network in networks]
-    optimizer = torch.optim.SGD(
-        [{"params": module.parameters(), "lr": lr} for module, lr in groups],
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    groups = [(network.backbone.parameters(), settings.lr) for network in networks]
+    groups += [(network.aspp.parameters(), settings.head_lr) for network in networks]
+    optimizer = sgd(settings, *groups)
     for network in networks:
         network.train()
         if settings.freeze_norm:
@@ -77,9 +71,7 @@ def train_segmentation(
             network.compile()
     masks = Archive(*confidence) if confidence else None
     sample = Sampler(Archive(*pseudo_labels), masks, scales=settings.scales, crop=settings.crop)
-    loader = TrainingLoader(
-        table.split("train"), sample, batch_size=settings.batch_size, seed=run.seed, workers=run.workers
-    )
+    loader = run.loader(table.split("train"), sample, settings.batch_size)
     numbers = range(rank(), loader.batch_size, processes())  # of this process's photos in the whole batch
     for epoch, step, (image, labels, confident) in run.steps(
         loader, settings.epochs, networks, [optimizer], min_lr=settings.min_lr

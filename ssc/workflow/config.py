@@ -1,30 +1,22 @@
-"""The configuration: its files validated and completed, experiments laid over it, its reference generated.
+"""The configuration: its files validated and completed, experiments laid over it.
 
-What a single key may be stands in `ssc.workflow.settings`; here is what several of them must agree on. `python -m
-ssc.workflow.config` writes config/schema.json and docs/config.md, `--check` says whether they are up to date.
+What a single key may be stands in `ssc.workflow.settings`; here is what several of them must agree on.
 """
 
-import argparse
-import json
 import re
-import sys
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic import ValidationError
 
 from ssc.constants import STRIDE
 from ssc.data.releases import DOWNLOADS
 from ssc.models.networks import NETWORKS
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import write_text
 from ssc.workflow.experiments import sweep_experiments
 from ssc.workflow.section import Section
-from ssc.workflow.settings import KINDS, Common, Dataset, Experiment, Settings
+from ssc.workflow.settings import KINDS, Common, Dataset, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,24 +35,6 @@ MOVED = {
 
 # Folders beside the experiments' in results/<data set>/.
 _FOLDERS = {"ablation", "benchmarks", "data", "index", "logs", "masks", "superpixels", "tensorboard", "warm_start"}
-
-# By keyword and type of JSON schema, the words of docs/config.md.
-_LIMITS = {
-    "minimum": "≥",
-    "exclusiveMinimum": ">",
-    "maximum": "≤",
-    "exclusiveMaximum": "<",
-    "multipleOf": "multiple of",
-}
-_TYPES = {
-    "integer": "whole number",
-    "number": "number",
-    "string": "text",
-    "boolean": "true, false",
-    "null": "null",
-    "array": "list",
-    "object": "by name",
-}
 
 # What is told in place of Pydantic's words, by the type of its error.
 _PLAIN = {
@@ -253,7 +227,7 @@ def _read(section: type[Section], values: dict, where: str) -> Section:
 
 
 def _message(error: dict, where: str) -> str:
-    """One of Pydantic's errors as a sentence."""
+    """The message for one of Pydantic's errors."""
     kind, words, context = error["type"], error["msg"], error.get("ctx", {})
     path = [*error["loc"], *([context["key"]] if kind == "unknown_key" else [])]
     place = where + ".".join(str(part) for part in path if part != "[key]")
@@ -336,109 +310,3 @@ def _check_crops(settings: Settings, where: str) -> None:
         raise InputError(
             f"{where}irn.crop: {crop} is too small for radius {settings.irn.radius}; take {least} or more."
         )
-
-
-# The reference that is generated
-
-
-class _FileSchema(GenerateJsonSchema):
-    """Schema of one configuration file: others complete it, so that no key is required in it."""
-
-    def field_is_required(self, *args, **kwargs) -> bool:
-        return False
-
-    def field_title_should_be_set(self, schema) -> bool:
-        return False
-
-    def default_schema(self, schema):
-        """The default of a section is that of its keys."""
-        if isinstance(schema.get("default"), BaseModel):
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
-
-
-def json_schema() -> dict:
-    """JSON schema (draft 2020-12) of a configuration file, with descriptions and defaults, as editors read it."""
-    models = [(model, "validation") for model in (Settings, Experiment)]
-    _, schema = models_json_schema(models, schema_generator=_FileSchema)
-    experiments = schema["$defs"]["Settings"]["properties"]["experiments"]
-    experiments["patternProperties"] = {
-        pattern: {"$ref": "#/$defs/Experiment"} for pattern in experiments["patternProperties"]
-    }
-    return {"$schema": GenerateJsonSchema.schema_dialect, "$ref": "#/$defs/Settings", **schema}
-
-
-def key_table() -> str:
-    """The reference of all keys as Markdown: a table per section with default, values and meaning."""
-    lines = [
-        "# Configuration",
-        "",
-        "Every key with its default, which is the paper's setting on VOC 2012; [R] marks what only the authors' "
-        "released code states. A configuration file states the differences, and an experiment may set "
-        f"{', '.join(f'`{key}`' for key in Experiment.model_fields)} for itself.",
-        "",
-        "This page is generated: change ssc/workflow/settings.py, then run `python -m ssc.workflow.config`.",
-    ]
-    for heading, section in _sections(Settings):
-        rules = section.model_json_schema(schema_generator=_FileSchema)["properties"]
-        rows = [_row(key, rule) for key, rule in rules.items() if "$ref" not in json.dumps(rule)]
-        lines += ["", f"## {_escaped(heading)}", "", _escaped(section.__doc__)]
-        lines += ["", "| key | default | values | meaning |", "|---|---|---|---|", *rows]
-    return "\n".join(lines) + "\n"
-
-
-def _sections(section: type[Section], place: str = "") -> Iterator[tuple[str, type[Section]]]:
-    """A section and those in it, each with its dotted place."""
-    kind = section.model_fields.get("kind")
-    yield f"{place or 'Top level'}{f', kind {get_args(kind.annotation)[0]}' if kind else ''}", section
-    for key, field in section.model_fields.items():
-        inner = ".".join(
-            [*([place] if place else []), key, *(["<name>"] if get_origin(field.annotation) is dict else [])]
-        )
-        for part in (field.annotation, *get_args(field.annotation)):
-            if isinstance(part, type) and issubclass(part, Section):
-                yield from _sections(part, inner)
-
-
-def _row(key: str, rule: dict) -> str:
-    default = rule.get("default", "")
-    default = f"`{default if isinstance(default, str) else json.dumps(default)}`" if "default" in rule else "needed"
-    return f"| `{key}` | {default} | {_values(rule)} | {_escaped(rule['description'])} |"
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("<", "\\<")
-
-
-def _values(rule: dict) -> str:
-    """In words, what a rule of a JSON schema lets pass."""
-    if "anyOf" in rule:
-        return " or ".join(map(_values, rule["anyOf"]))
-    if choices := rule.get("enum", [rule["const"]] if "const" in rule else None):
-        return ", ".join(f"`{choice}`" for choice in choices)
-    limits = [f"{sign} {rule[limit]:,}" for limit, sign in _LIMITS.items() if limit in rule]
-    words = f"{_TYPES[rule['type']]} {', '.join(limits)}".strip()
-    return f"{words} of {_values(rule['items'])}" if "items" in rule else words
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the generated files, or with `--check` say which of them are out of date; the exit status is 1 then."""
-    parser = argparse.ArgumentParser(prog="python -m ssc.workflow.config", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args(arguments).check
-    stale = False
-    for name, text in (
-        ("config/schema.json", json.dumps(json_schema(), indent=2) + "\n"),
-        ("docs/config.md", key_table()),
-    ):
-        path = ROOT / name
-        if not check:
-            write_text(path, text)
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            print(f"{name} is not what ssc/workflow/settings.py says; run `python -m ssc.workflow.config`.")
-            stale = True
-    return int(stale)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,6 +15,7 @@ from ssc.data.index import Index
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import log
 from ssc.workflow.settings import Settings
+from ssc.workflow.stage_table import RULES, TRAININGS, stage_of
 
 _SAMPLE = 64  # photos whose headers tell the size of all
 _UNKNOWN = 500 * 375  # pixels of a photo that cannot be read: VOC's
@@ -32,18 +33,11 @@ _PROCESS = 0.8e9  # Python with PyTorch and compiled kernels
 _SUPERPIXELS = 155  # bytes of memory by pixel of a photo
 _SCORES = 40  # the same, by class: scores, their softmax, and the dense CRF
 
-# What each stage writes, below results/<data set>; without an owner where experiments share it.
-OUTPUTS = {
-    "masks": "masks/{split}/{shard}.zip",
-    "superpixels": "superpixels/{shard}.zip",
-    "warm_start": "warm_start/{backbone}-stride{stride}-seed{seed}.safetensors",
-    "cams": "{owner}/cams/{shard}.zip",
-    "irn_labels": "{owner}/irn_labels/{shard}.zip",
-    "pseudo_labels": "{owner}/pseudo_labels/{shard}.zip",
-    "predictions": "{owner}/predictions/{split}/{shard}.zip",
-    "classifier": "{owner}/classifier.safetensors",
-    "irn": "{owner}/irn.safetensors",
-    "segmentation": "{owner}/segmentation.safetensors",
+# By what is estimated, the rule that writes it.
+RULES_OF = {
+    **{name: name for name in ("masks", "superpixels", "warm_start", "cams", "irn_labels", "predictions")},
+    "pseudo_labels": "random_walk",
+    **{stage: f"train_{stage}" for stage in TRAININGS},
 }
 
 
@@ -53,14 +47,16 @@ def missing_results(settings: Settings, folder: Path, *, owners: Mapping[str, st
     Ready weights are used where they are; of other ready files archives are made.
     """
     own = settings.classifier
-    names = {"split": settings.prediction.split, "backbone": own.backbone, "stride": own.output_stride}
+    names = {"split": settings.prediction.split, "seed": settings.seed}
+    names |= {"backbone": own.backbone, "stride": own.output_stride}
     shards = [f"{number}-of-{settings.shards}" for number in range(1, settings.shards + 1)]
     missing = {}
-    for stage, pattern in OUTPUTS.items():
-        names |= {"owner": owners.get(stage, settings.experiment), "seed": settings.seed}
-        paths = {folder / pattern.format(shard=shard, **names) for shard in shards}
+    for stage, rule in RULES_OF.items():
+        pattern = next(iter(RULES[rule].outputs.values()))
+        below = folder if stage_of(rule).shared else folder / owners.get(stage, settings.experiment)
+        paths = {below / pattern.format(shard=shard, **names) for shard in shards}
         missing[stage] = sum(not path.exists() for path in paths) / len(paths)
-    for stage in ("classifier", "irn", "segmentation"):
+    for stage in TRAININGS:
         missing[stage] *= getattr(settings.ready, stage) is None
     missing["warm_start"] *= "warm_start" in (own.weights, settings.irn.weights, settings.segmentation.weights)
     return missing

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+from ssc.data.index import SPLITS
 from ssc.workflow.settings import Settings
-from ssc.workflow.stage_table import STAGES, TRAININGS
+from ssc.workflow.stage_table import STAGES, TRAININGS, Rule
 
 
 def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
@@ -53,8 +54,8 @@ def decisive_settings(settings: Settings, stage: str) -> dict:
 
 
 def reported_stages(settings: Settings) -> list[str]:
-    """The stages whose mIoU a run reports: those on the way to its predictions, and those that need no training beyond it
-    because weights or files are ready. The predictions always are."""
+    """The stages whose mIoU a run reports: those on the way to its predictions, which always are, and those that
+    need no training beyond it because weights or files are ready."""
     given = settings.ready
     trains = not given.segmentation
     seeds = bool(given.cams or given.classifier) or (trains and not given.pseudo_labels)
@@ -85,14 +86,31 @@ def made_stages(settings: Settings) -> list[str]:
     return [stage for stage in STAGES if stage == "data" or (stage in made and not unused.get(stage))]
 
 
+def uses(settings: Settings, stage: str) -> bool:
+    """Whether a stage that the run makes reads the results of another."""
+    return any(stage in STAGES[name].reads and not ready(settings, name) for name in made_stages(settings))
+
+
+def photo_splits(settings: Settings, rule: Rule) -> list[str]:
+    """The splits whose photos the jobs of a rule go through in a run."""
+    measured = ["train"] if {"seeds", "pseudo_labels"} & set(made_stages(settings)) else []
+    splits = {
+        "train": ["train"],
+        "predicted": [settings.prediction.split],
+        "both": sorted({*measured, settings.prediction.split}),
+        "all": list(SPLITS),
+    }
+    return splits.get(rule.split, [])
+
+
 def refines_cams(settings: Settings) -> bool:
     """Whether CAMs are averaged over superpixels."""
     return settings.cams.refine == "superpixels" and not settings.ready.cams
 
 
 def start_weights(settings: Settings) -> dict[str, list[str]]:
-    """By stage of training, the weights that it starts from as the configuration has them (a file, `imagenet`, `none` or
-    `warm_start`), those of the loss network among them."""
+    """By training, the weights that it starts from, those of the loss network among them, as the configuration has
+    them: a file, `imagenet`, `none` or `warm_start`."""
     starts = {stage: [getattr(settings, stage).weights] for stage in TRAININGS}
     if uses_loss_network(settings):
         starts["classifier"].append(settings.classifier.cdr.weights)

@@ -1,4 +1,4 @@
-"""What surrounds the work of a rule: its log, checksums of what it reads and writes, a sentence if it cannot go on."""
+"""What surrounds the work of a rule: its log, checksums of what it reads and writes, a message if it cannot go on."""
 
 import logging
 import sys
@@ -30,8 +30,8 @@ def job(rule: Rule) -> Iterator[None]:
     checksum in the hidden file `.<name>.sha256` beside it, of the form that `sha256sum` knows; a file without one is
     the user's own.
 
-    An error that the user can mend is told in its one sentence, on the terminal too, and ends the process with
-    status 1; any other exception keeps its traceback, which the log holds as well.
+    An error that the user can do something about is told by its message alone, on the terminal too, and ends the
+    process with status 1; any other exception keeps its traceback, which the log holds as well.
     """
     with _logged(rule.log[0]):
         for path in rule.output:

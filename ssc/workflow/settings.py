@@ -52,9 +52,7 @@ class LossTerm(Section):
 
     enabled: bool = Field(False, description="Use this loss.")
     start_epoch: Natural = Field(0, description="First epoch (from 0) with this loss.")
-    ramp_epochs: Natural = Field(
-        0, description="Epochs after the first until the weight has its full value; it grows evenly."
-    )
+    ramp_epochs: Natural = Field(0, description="Epochs until the weight, which grows evenly, has its full value.")
 
 
 class DRS(Section):
@@ -71,20 +69,13 @@ class CDR(LossTerm):
     alpha: Weight = Field(1.0, description="Weight of the reconstruction loss.")
     loss: Literal["perceptual", "l1", "l2"] = Field("perceptual", description="Reconstruction loss.")
     source: Literal["last", "early"] = Field(
-        "last",
-        description="Features to reconstruct from: the class maps, or what enters the last residual stage (ablation).",
+        "last", description="Reconstruct from the class maps, or from what enters the last stage."
     )
-    rectify: bool = Field(
-        False, description="Reconstruct from relu(f), what the CAM shows, in place of the class maps f."
-    )
+    rectify: bool = Field(False, description="Reconstruct from relu(f), what the CAM shows, not from the maps f.")
     network: LossNetwork = Field("vgg19", description="Loss network of the perceptual loss.")
-    weights: Weights = Field(
-        "imagenet", description="Weights of the loss network: imagenet, none, warm_start, or a safetensors file."
-    )
+    weights: Weights = Field("imagenet", description="Of the loss network: imagenet, none, warm_start, or a file.")
     taps: Literal["relu1", "pool"] = Field(
-        "relu1",
-        description="vgg19: feature maps relu1_1 .. relu5_1 [R], or the convolution before each pooling layer (the "
-        "paper's wording).",
+        "relu1", description="vgg19: relu1_1 .. relu5_1 [R], or the last layer before each pooling."
     )
     stage_weights: list[Weight] = Field(
         [0.03125, 0.0625, 0.125, 0.25, 1.0],
@@ -123,9 +114,7 @@ class Superpixels(Section):
     scale: Positive = Field(50.0, description="Felzenszwalb: larger means larger regions.")
     sigma: Positive = Field(0.8, description="Felzenszwalb: Gaussian smoothing in pixels.")
     min_size: Count | None = Field(
-        None,
-        description="Felzenszwalb: smallest region in pixels; null takes a tenth of the mean size of max_regions "
-        "regions.",
+        None, description="Least region in pixels; null: a tenth of the mean of max_regions."
     )
 
 
@@ -154,7 +143,7 @@ class Classifier(Section):
         [320, 640], description="Range of the long side in pixels."
     )
     crop: int = Field(
-        512, ge=32, description="Side of the training window, a multiple of the output stride; zero padded."
+        512, ge=32, description="Side of the training window, zero padded; a multiple of the output stride."
     )
     lr: Positive = Field(0.1, description="Initial learning rate of the backbone; polynomial decay of power 0.9 [R].")
     head_lr: Positive = Field(1.0, description="Initial learning rate of the 1x1 classifier [R].")
@@ -165,7 +154,7 @@ class Classifier(Section):
     )
     weight_decay: Weight = Field(0.0001, description="Weight decay.")
     stop_gradient_after: int = Field(
-        2, ge=0, le=3, description="Residual stages up to this one are not trained [R]; 0 trains all."
+        2, ge=0, le=3, description="Residual stages up to this are not trained [R]; 0: all are."
     )
     freeze_norm: bool = Field(True, description="Batch norms keep their running statistics [R].")
     drs: DRS = DRS()
@@ -177,13 +166,8 @@ class CAMs(Section):
     """Extraction of class activation maps."""
 
     scales: Scales = Field([1.0, 0.5, 1.5, 2.0], description="Scales of the photo; each is used with its mirror image.")
-    drs: bool = Field(
-        True,
-        description="Keep DRS in the last stage, as in training [R]; no effect on a classifier trained without it.",
-    )
-    refine: Literal["none", "superpixels"] = Field(
-        "none", description="superpixels: average the CAMs over superpixels, a control that trains nothing."
-    )
+    drs: bool = Field(True, description="Keep DRS in the last stage [R]; no effect on a classifier trained without it.")
+    refine: Literal["none", "superpixels"] = Field("none", description="Average the CAMs over superpixels: a control.")
 
 
 class Seeds(Section):
@@ -205,7 +189,7 @@ class CRF(Section):
     gaussian_weight: Weight = Field(3.0, description="Weight of the smoothness kernel.")
     bilateral_sxy: Positive = Field(50.0, description="Position standard deviation of the appearance kernel in pixels.")
     bilateral_srgb: ColourDeviation = Field(
-        5.0, description="Colour standard deviation of the appearance kernel, 0..255."
+        5.0, description="Colour standard deviation of the appearance kernel, in grey levels."
     )
     bilateral_weight: Weight = Field(10.0, description="Weight of the appearance kernel.")
 
@@ -227,12 +211,8 @@ class LabelCRF(CRF):
 class IRNLabels(Section):
     """Confident labels for IRN from two dense-CRF passes."""
 
-    foreground_threshold: Share = Field(
-        0.3, description="Background threshold of the pass that decides on certain foreground."
-    )
-    background_threshold: Share = Field(
-        0.1, description="Background threshold of the pass that decides on certain background."
-    )
+    foreground_threshold: Share = Field(0.3, description="Background threshold of the pass for certain foreground.")
+    background_threshold: Share = Field(0.1, description="Background threshold of the pass for certain background.")
     crf: LabelCRF = LabelCRF()
 
 
@@ -257,9 +237,7 @@ class PseudoLabels(Section):
     """Random walk over the class-boundary map."""
 
     scale: Positive = Field(
-        1.0,
-        description="Factor of the photo's size at which class boundaries are found and the walk runs; above 1 for "
-        "small photos.",
+        1.0, description="Factor of the photo's size at which the walk runs; above 1 for small photos."
     )
     radius: int = Field(5, ge=2, description="Steps reach pixels closer than this (pixels at stride 4).")
     beta: Positive = Field(10.0, description="Exponent of the affinities.")
@@ -274,21 +252,16 @@ class Cotraining(Section):
     Confident pixels teach their labels, on the others each network learns what the other predicts.
     """
 
-    warm_up: Natural = Field(
-        1,
-        description="First epochs, in which images are mixed by their pseudo-labels; then by what both networks "
-        "predict [R].",
-    )
+    warm_up: Natural = Field(1, description="First epochs, in which images are mixed by their pseudo-labels [R].")
     mix_probability: Share = Field(
-        0.5,
-        description="Probability that half of the classes of another image of the batch are pasted onto an image [R].",
+        0.5, description="Probability that half of another image's classes are pasted onto one [R]."
     )
     boundary_size: Count = Field(
-        1, description="The boundary of a pasted region reaches this many pixels to either side [R]."
+        1, description="A pasted region's boundary reaches this many pixels to either side [R]."
     )
     boundary_weight: Weight = Field(0.2, description="Confident pixels of the boundary weigh 1 + this [R].")
     online_confidence: Share = Field(
-        0.95, description="A pixel of a mixed image is confident where both networks' probability exceeds this [R]."
+        0.95, description="Probability above which a pixel of a mixed image is confident [R]."
     )
 
 
@@ -299,13 +272,9 @@ class Segmentation(Section):
     weights: Weights = "imagenet"
     output_stride: OutputStride = Field(8, description="Stride of the logits: 8 [R], 16 in the paper.")
     rates: list[Count] = Field([6, 12, 18, 24], min_length=1, description="Dilations of the pyramid's branches.")
-    confidence_mask: bool = Field(
-        False, description="Plain training: on confident pixels only. Co-training always uses the masks."
-    )
+    confidence_mask: bool = Field(False, description="Plain training on confident pixels only; co-training always is.")
     training: Literal["plain", "cotraining"] = Field(
-        "plain",
-        description="plain: one network; cotraining: two, as BECO trains them and as the authors did. The prediction "
-        "is the mean of both.",
+        "plain", description="One network, or BECO's two, as the authors trained."
     )
     cotraining: Cotraining = Cotraining()
     epochs: Count = Field(80, description="Passes over the training set (80 VOC, 40 COCO).")
@@ -327,7 +296,7 @@ class PredictionCRF(CRF):
     gaussian_sxy: Positive = Field(1.0, description="Position standard deviation of the smoothness kernel in pixels.")
     bilateral_sxy: Positive = Field(67.0, description="Position standard deviation of the appearance kernel in pixels.")
     bilateral_srgb: ColourDeviation = Field(
-        3.0, description="Colour standard deviation of the appearance kernel, 0..255."
+        3.0, description="Colour standard deviation of the appearance kernel, in grey levels."
     )
     bilateral_weight: Weight = Field(4.0, description="Weight of the appearance kernel.")
 
@@ -370,19 +339,14 @@ class Ready(Section):
     """
 
     superpixels: str | None = Field(
-        None,
-        description="Folder of <id>.png for every training image, label = R + 256 G + 65536 B; the same for all "
-        "experiments.",
+        None, description="Folder of <id>.png, label = R + 256 G + 65536 B; for all experiments."
     )
     classifier: str | None = Field(
-        None,
-        description="Weights, a safetensors file of `ssc import-weights` or of another run; CAMs are made with them.",
+        None, description="Weights of `ssc import-weights` or another run; CAMs are made with them."
     )
     cams: str | None = Field(None, description="Folder of <id>.npz for every training image.")
     irn: str | None = Field(None, description="Weights, likewise; the random walk runs on them.")
-    pseudo_labels: str | None = Field(
-        None, description="Folder of <id>.png for every training image, labels 0..C, 255 where there is none."
-    )
+    pseudo_labels: str | None = Field(None, description="Folder of <id>.png, labels 0..C, 255 where there is none.")
     segmentation: str | None = Field(None, description="Weights, likewise; photos are predicted with them.")
 
 
@@ -420,9 +384,7 @@ class Dataset(Section):
         le=178_956_970,
         description="Pixels of a photo at most; a larger one is refused before it is decoded.",
     )
-    check_space: bool = Field(
-        True, description="Refuse to start where the disk has less room than the results are estimated to need."
-    )
+    check_space: bool = Field(True, description="Refuse to start where the disk has less room than the estimate.")
 
 
 _KIND = Field(description="What data set it is.")
@@ -449,8 +411,7 @@ class Voc(Dataset):
     kind: Literal["voc"] = _KIND
     root: str = Field(description="Folder that holds VOCdevkit, or `download`.")
     sbd: str | None = Field(
-        None,
-        description="Folder of the SBD release (holds dataset/), or `download`; null trains on VOC's own training set.",
+        None, description="Folder of SBD (holds dataset/), or `download`; null: VOC's training set alone."
     )
     test_root: str | None = Field(
         None,
@@ -477,18 +438,10 @@ class Folder(Dataset):
     kind: Literal["folder"] = _KIND
     root: str = Field(description="Folder that holds the labels table.")
     images: str = Field("images", description="Folder of the photos, below root.")
-    labels: str = Field(
-        "labels.csv",
-        description="Table with the columns image, labels (names separated by ';') and optionally split (train, val, "
-        "test).",
-    )
-    masks: str | None = Field(
-        None, description="Folder of ground-truth PNGs <id>.png, below root; used for evaluation only."
-    )
+    labels: str = Field("labels.csv", description="Table: image, labels (separated by ';'), optionally split.")
+    masks: str | None = Field(None, description="Folder of masks <id>.png, below root; used for evaluation only.")
     classes: str | None = Field(
-        None,
-        description="Text file with one class name per line, below root; null takes classes.txt, or the names found in "
-        "the table.",
+        None, description="Class names, one per line, below root; null: classes.txt, or the table's."
     )
 
 
@@ -514,9 +467,7 @@ class Common(Section):
         {"ssc": {}},
         description="Experiments by name, each with the settings in which it differs from the rest of this file.",
     )
-    shards: int = Field(
-        16, ge=1, le=10000, description="Parts into which per-image stages are cut; one job and one archive each."
-    )
+    shards: int = Field(16, ge=1, le=10000, description="Parts of a per-image stage; one job and one archive each.")
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",

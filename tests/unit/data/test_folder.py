@@ -100,7 +100,7 @@ def test_bad_tables_are_refused(tmp_path, csv, message):
 def test_a_photo_under_a_name_that_looks_alike_is_hinted_at(tmp_path):
     """File names that a Mac has written are decomposed; the table that a spreadsheet has written is not."""
     root = write_folder(tmp_path, "image,labels\n\u00fc.JPG,cat\n", photos=["u\u0308.jpg", "v.jpg"])
-    with pytest.raises(InputError, match=r"does not exist \(but 'u\u0308.jpg', written otherwise\); mend the path"):
+    with pytest.raises(InputError, match=r"does not exist \(but 'u\u0308.jpg', written otherwise\); correct the path"):
         index_folder(root)
 
 

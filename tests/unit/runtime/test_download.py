@@ -57,7 +57,7 @@ def site(monkeypatch):
 @pytest.fixture
 def fetch(site, tmp_path):
     def act(*, url=None, checksum=MD5):
-        download(url or site.url, tmp_path / "new" / "data.tar", checksum=checksum, mend="bring it by hand")
+        download(url or site.url, tmp_path / "new" / "data.tar", checksum=checksum, hint="bring it by hand")
         return {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
 
     act.part = tmp_path / "new" / "data.tar.part"
