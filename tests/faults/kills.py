@@ -54,11 +54,13 @@ def kills(campaign: Campaign) -> Outcome:
             if left:
                 left -= {_kill(campaign, place, outcome, left, target, sign, random.random(), finished)}
         repeat = f"python -m tests.faults kills --seed {campaign.seed}, pass {number}"
-        status, text = place.run()
+        # The rest of a quick pass would kill nothing any more.
+        status, text = place.run(*(["--until", QUICK[-1]] if campaign.quick else []))
         if status:
             outcome.lost.append(f"{repeat}: the run could not be completed: {text[-1500:]}")
         _check_finished(text, finished, outcome, repeat)
-        outcome.stale += [f"{repeat}: {phrase}" for phrase in differences(results(place.folder), campaign.expected)]
+        compare = not_whole if campaign.quick else lambda folder, expected: differences(results(folder), expected)
+        outcome.stale += [f"{repeat}: {phrase}" for phrase in compare(place.folder, campaign.expected)]
         if outcome.tried >= KILLS:
             break
     if not campaign.quick:
