@@ -1,5 +1,6 @@
 """The rerun matrix of tests/faults/matrix.py: what several edits at once plan; after one, what runs and is computed."""
 
+import csv
 from types import SimpleNamespace
 from zipfile import ZipFile
 
@@ -28,10 +29,13 @@ def test_edits_that_change_no_number_plan_nothing(campaign):
 def test_edits_hit_their_rules_and_plan_what_follows(campaign, request, edits):
     """In each half each rule is hit by the edit that is meant for it; `make chaos` makes the edits one by one."""
     place = edited(campaign, f"planned-{request.node.callspec.id}", edits)
-    rules = {output: job.rule for job in campaign.reference_jobs for output in job.outputs}
-    changed = place.succeed("--list-changes", "params").splitlines()
-    assert {rules[line] for line in changed if line in rules} == set().union(*(edit.hits for edit in edits))
-    assert place.planned() == set().union(*(edit.reruns for edit in edits))
+    text = place.succeed("--summary")
+    files = list(csv.DictReader(text[text.index("output_file\t") :].splitlines(), delimiter="\t"))
+    hit = {file["rule"] for file in files if file["status"] == "params changed"}
+    assert hit == set().union(*(edit.hits for edit in edits))
+    assert {file["rule"] for file in files if file["plan"] == "update pending"} == set().union(
+        *(edit.reruns for edit in edits)
+    )
 
 
 def test_what_an_edit_hits_runs():
