@@ -174,6 +174,12 @@ def _relabel(line: str) -> str:
     return f"{name},{'quado' if labels != 'quado' else 'orbi'},{split}\n" if name == "train_0001.png" else line
 
 
+def _rename(place: Place) -> None:
+    """Another name for a class, in the table and in the list of classes."""
+    for file in (place.folder / "photos" / name for name in ("labels.csv", "classes.txt")):
+        file.write_text(file.read_text().replace("quado", "quadrat"))
+
+
 # In this order each edit leaves alone what those before it have changed, so that no wrong artefact is painted over.
 EDITS = (
     Edit(
@@ -276,10 +282,9 @@ EDITS = (
     ),
     # Thirteen with the photo that was added.
     Edit("shards", _set("shards", 3), {"index"} | AFTER_INDEX, computed={"superpixels": 13, "warm_start": 0}),
-    # The same place in the order of classes, so that each has its number still.
     Edit(
         "a class renamed",
-        _table(lambda line: line.replace("quado", "quadrat")),
+        _rename,
         {"index"} | AFTER_INDEX,
         computed={**dict.fromkeys(PER_IMAGE, 0), **dict.fromkeys(TRAININGS, 0)},
     ),
