@@ -1,7 +1,10 @@
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
+
+from tests.faults.harness import Campaign
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +15,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent; set SSC_SHARED to the folder that holds data/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def campaign(tmp_path_factory) -> Campaign:
+    """A campaign with one finished run, which all tests and their processes share; who changes it takes a copy."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all processes of pytest-xdist
+    (base / "campaign").mkdir(exist_ok=True)
+    campaign = Campaign(base / "campaign", quick=True)
+    with (base / "campaign.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # the first process makes it, the others wait
+        _ = campaign.expected
+    return campaign

@@ -16,11 +16,12 @@ from pathlib import Path
 from ssc.runtime.files import write_text
 from tests.faults.bad_input import bad_input
 from tests.faults.corruptions import corruptions
-from tests.faults.harness import ROOT, Campaign, Outcome, table
+from tests.faults.harness import Campaign, Outcome, table
 from tests.faults.kills import kills
 from tests.faults.matrix import reruns
 from tests.faults.rooms import rooms
 from tests.faults.slurm import slurm
+from tests.faults.snakemake import ROOT
 
 DOCS = ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("classes", nargs="*", metavar="CLASS", help=f"one of {', '.join(CLASSES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a selection, for continuous integration")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and places (default: 0)")
-    parser.add_argument("--folder", type=Path, help="folder to work in, kept afterwards (default: a temporary one)")
+    parser.add_argument("--folder", type=Path, help="folder to work in, which stays (default: a temporary one)")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/faults.md")
     options = parser.parse_args()
     unknown = set(options.classes) - set(CLASSES)

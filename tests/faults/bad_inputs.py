@@ -1,4 +1,4 @@
-"""Bad inputs, each with the sentence that refuses it: one table for unit tests, the workflow's tests and `make chaos`.
+"""Bad inputs, each with the message that refuses it: one table for unit tests, the workflow's tests and `make chaos`.
 
 Every case is told before the work begins: neither an index nor anything else appears under the data set's name.
 """
@@ -15,7 +15,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
+from tests.faults.snakemake import TINY
+
 NAME = "mine"
 """Name of the data set that the cases spoil; results/<this> is where nothing may appear but logs."""
 
@@ -35,14 +36,14 @@ class Case:
 
     Attributes:
         name: what is wrong.
-        sentence: part of the message.
+        message: part of what is told.
         config: laid over tests/workflow/tiny.yaml, or the bytes of a configuration file.
         spoil: what is done to a good data set, `photos/` of `write_photos`, whose folder it gets; None for a case that
             needs none.
     """
 
     name: str
-    sentence: str
+    message: str
     config: dict | bytes = field(default_factory=dict)
     spoil: Callable[[Path], None] | None = None
 
@@ -100,8 +101,8 @@ def setting(path: str, value: object) -> dict:
     return value
 
 
-def config_case(name: str, path: str, value: object, sentence: str) -> Case:
-    return Case(name, sentence, setting(path, value))
+def config_case(name: str, path: str, value: object, message: str) -> Case:
+    return Case(name, message, setting(path, value))
 
 
 CONFIGS = [
@@ -186,7 +187,7 @@ SNAKEMAKES = [
     ),
     Case("empty configuration", "with keys at top level", b""),
     Case("configuration is a list", "with keys at top level", b"- shards\n"),
-    Case("configuration is a sentence", "with keys at top level", b"two shards, please\n"),
+    Case("configuration is a text", "with keys at top level", b"two shards, please\n"),
     Case("tab in the configuration", "not valid JSON or YAML", b"irn:\n\tepochs: 3\n"),
     Case("bracket left open", "not valid JSON or YAML", b"irn: {epochs: 3\n"),
     Case("code in the configuration", "not valid JSON or YAML", b'!!python/object/apply:os.system ["touch x"]\n'),
@@ -205,8 +206,8 @@ def table(old: str, new: str) -> Callable[[Path], None]:
     return spoil
 
 
-def table_case(name: str, old: str, new: str, sentence: str, **changes: object) -> Case:
-    return Case(name, sentence, data(**changes), table(old, new))
+def table_case(name: str, old: str, new: str, message: str, **changes: object) -> Case:
+    return Case(name, message, data(**changes), table(old, new))
 
 
 def unlabelled(photos: Path) -> None:
@@ -259,7 +260,7 @@ TABLES = [
 ]
 
 
-def odd_name(name: str, sentence: str = "is not a safe member name") -> Callable[[Path], None]:
+def odd_name(name: str, message: str = "is not a safe member name") -> Callable[[Path], None]:
     """Rename a photo so that its id is no plain name."""
 
     def spoil(photos: Path) -> None:
@@ -279,9 +280,9 @@ NAMES = [
 # Photos
 
 
-def photo_case(name: str, sentence: str, spoil: Callable[[Path], None], **changes: object) -> Case:
+def photo_case(name: str, message: str, spoil: Callable[[Path], None], **changes: object) -> Case:
     """A case in which a change was made to the JPEG a.jpg, whose path `spoil` gets."""
-    return Case(name, sentence, data(masks=None, **changes), lambda photos: spoil(photos / "images" / "a.jpg"))
+    return Case(name, message, data(masks=None, **changes), lambda photos: spoil(photos / "images" / "a.jpg"))
 
 
 def cut(path: Path, share: float = 0.6) -> None:
@@ -364,9 +365,9 @@ PHOTOS = [
 # Masks
 
 
-def mask_case(name: str, sentence: str, spoil: Callable[[Path], None]) -> Case:
+def mask_case(name: str, message: str, spoil: Callable[[Path], None]) -> Case:
     """A case in which a change was made to the mask a.png, whose path `spoil` gets."""
-    return Case(name, sentence, data(), lambda photos: spoil(photos / "masks" / "a.png"))
+    return Case(name, message, data(), lambda photos: spoil(photos / "masks" / "a.png"))
 
 
 def turned_photo(path: Path) -> None:

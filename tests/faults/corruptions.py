@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.faults.harness import (
-    Campaign,
-    Outcome,
-    Place,
-    differences,
-    end,
-    not_whole,
-    results,
-    traceback_in,
-    wait_until,
-)
+from tests.faults.harness import Campaign, Outcome, differences, end, not_whole, results, traceback_in, wait_until
+from tests.faults.snakemake import Place
 
 Damage = Callable[[Path], None]
 
@@ -35,7 +26,7 @@ class Artefact:
         kind: what it is.
         path: below the data set's results; a pattern where the name holds a digest.
         maker: the rule that writes it.
-        reader: a rule that reads it; none for what only a run of the maker looks at, which mends it by itself.
+        reader: a rule that reads it; none for what only a run of the maker looks at, which does without it.
     """
 
     kind: str
@@ -43,6 +34,8 @@ class Artefact:
     maker: str
     reader: str = ""
 
+
+HEX = "?" * 16  # a digest in the name of a hidden file, see docs/cache.md
 
 # In the order of the workflow, so that no reader has run before the damage.
 ARTEFACTS = (
@@ -53,13 +46,13 @@ ARTEFACTS = (
     Artefact("weights", "warm_start/*.safetensors", "warm_start", "train_classifier"),
     Artefact("checkpoint", "ssc/*classifier.safetensors.checkpoint", "train_classifier"),
     Artefact("weights", "ssc/classifier.safetensors", "train_classifier", "cams"),
-    Artefact("kept weights", "ssc/.classifier.safetensors.*.kept", "train_classifier"),
+    Artefact("cached weights", f"ssc/.classifier.safetensors.{HEX}.{HEX}.cache", "train_classifier"),
     Artefact("CAMs", "ssc/cams/1-of-2.zip", "cams", "irn_labels"),
     Artefact("masks", "masks/train/1-of-2.zip", "masks", "count_seeds"),
     Artefact("counts", "ssc/seeds/1-of-2.json", "count_seeds", "evaluate_seeds"),
-    Artefact("partial archive", "ssc/irn_labels/.1-of-2.zip.*.partial", "irn_labels"),
+    Artefact("archive in progress", f"ssc/irn_labels/.1-of-2.zip.{HEX}.cache", "irn_labels"),
     Artefact("IRN labels", "ssc/irn_labels/2-of-2.zip", "irn_labels", "train_irn"),
-    Artefact("kept archive", "ssc/irn_labels/.2-of-2.zip.*.kept", "irn_labels"),
+    Artefact("cached archive", f"ssc/irn_labels/.2-of-2.zip.{HEX}.{HEX}.cache", "irn_labels"),
     Artefact("weights", "ssc/irn.safetensors", "train_irn", "random_walk"),
     Artefact("pseudo-labels", "ssc/pseudo_labels/1-of-2.zip", "random_walk", "count_pseudo_labels"),
     Artefact("counts", "ssc/pseudo_label_counts/2-of-2.json", "count_pseudo_labels", "evaluate_pseudo_labels"),
@@ -113,7 +106,7 @@ def _between(place: Place, outcome: Outcome, artefact: Artefact, damage: Damage,
     if status == 0:
         outcome.stale.append(f"{what}: {artefact.reader} took it for whole")
     elif not told or traceback_in(text):
-        outcome.lost.append(f"{what}: no sentence names it: {text[-1500:]}")
+        outcome.lost.append(f"{what}: no message names it: {text[-1500:]}")
     file.unlink(missing_ok=True)
 
 
@@ -121,7 +114,7 @@ def _left_behind(
     campaign: Campaign, place: Place, outcome: Outcome, artefact: Artefact, damage: Damage, what: str
 ) -> None:
     """Damage a hidden file that speeds up the maker's next run: the maker must do without it, or with what is whole."""
-    if "kept" in artefact.kind:
+    if "cached" in artefact.kind:
         place.succeed("--until", artefact.maker)
         file = _file(place, artefact)
         content = file.read_bytes()
@@ -133,7 +126,7 @@ def _left_behind(
         output = campaign.folder / "call.log"
         folder, pattern = (place.folder / "results" / "tiny" / artefact.path).parent, Path(artefact.path).name
         call = place.start(output, "--until", artefact.maker)
-        if not wait_until(lambda: any(folder.glob(pattern)), call, poll=0.002):
+        if not wait_until(lambda: _written(folder, pattern), call, poll=0.002):
             outcome.lost.append(f"{what}: there was none: {output.read_text()[-1500:]}")
             return
         os.killpg(call.pid, signal.SIGKILL)
@@ -146,14 +139,22 @@ def _left_behind(
         outcome.lost.append(f"{what}: {artefact.maker} did not do without it: {text[-1500:]}")
 
 
+def _written(folder: Path, pattern: str) -> bool:
+    """Whether there is such a file that is not empty."""
+    try:
+        return any(file.stat().st_size for file in folder.glob(pattern))
+    except FileNotFoundError:  # it has just been renamed
+        return False
+
+
 def _file(place: Place, artefact: Artefact) -> Path:
     (file,) = (place.folder / "results" / "tiny").glob(artefact.path)
     return file
 
 
-def _result_of(kept: Path) -> Path:
-    """The result of a hidden file `.<name>.<identity>.<digest>.kept`."""
-    return kept.with_name(kept.name[1:].rsplit(".", 3)[0])
+def _result_of(cached: Path) -> Path:
+    """The result of a hidden file `.<name>.<fingerprint>.<digest>.cache`."""
+    return cached.with_name(cached.name[1:].rsplit(".", 3)[0])
 
 
 def ways(random: Random) -> Iterator[tuple[str, Damage]]:

@@ -1,4 +1,4 @@
-"""What the fault classes share: a copy of the project, calls of Snakemake, what counts as a result, the table."""
+"""What the fault classes share: a copy of the project, an undisturbed run, what counts as a result, the table."""
 
 import csv
 import hashlib
@@ -9,9 +9,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +18,11 @@ from pathlib import Path
 import yaml
 
 from ssc.data.demo import generate
-
-ROOT = Path(__file__).parents[2]
-TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
-PATIENCE = 900.0  # seconds after which a call counts as hanging
+from tests.faults.snakemake import PATIENCE, ROOT, TINY, Job, Place, jobs
 
 _PROJECT = ("Snakefile", "config.yaml", "config", "envs", "profiles", "report", "rules", "ssc", "workflow_scripts")
-# The data set as a user's own; trainings of more epochs than in tiny.yaml, so that some have passed when a kill comes.
+# The demo's photos as a user's own folder. In the whole campaign trainings have more epochs than in tiny.yaml, so that
+# some have passed when a kill comes.
 _DATASET = {"name": "tiny", "kind": "folder", "root": "photos", "masks": "masks"}
 _EPOCHS = {"warm_start": 6, "classifier": 8, "irn": 6, "segmentation": 8}
 # Tables that hold times as a whole, and the columns of another that do.
@@ -33,8 +30,6 @@ _TIMED_FILES = ("costs.tsv", "summary.txt")
 _TIMED_COLUMNS = ("seconds", "memory_mb")
 _ASIDE = (".checkpoint", ".unused")  # of trainings that are not done
 _NO_RESULTS = ("logs", "benchmarks", "data")
-_JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
-_FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.MULTILINE)
 
 
 @dataclass
@@ -44,8 +39,8 @@ class Outcome:
     Attributes:
         fault: the class.
         tried: number of faults.
-        lost: a sentence for each that lost a result, made one anew without need, or ended in a traceback.
-        stale: a sentence for each after which a result is not that of the final state.
+        lost: a message for each that lost a result, made one anew without need, or ended in a traceback.
+        stale: a message for each after which a result is not that of the final state.
         seconds: what it took.
         skipped: why nothing, or not everything, was tried.
         counts: faults by rule or by kind.
@@ -71,112 +66,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job as Snakemake's output tells it.
-
-    Attributes:
-        rule: name of its rule.
-        outputs: paths in the working folder.
-        log: path of its log file, empty where it has none.
-        reason: why it runs.
-        finished: whether it has ended with success.
-    """
-
-    rule: str
-    outputs: tuple[str, ...]
-    log: str
-    reason: str
-    finished: bool
-
-
-@dataclass(frozen=True)
-class Place:
-    """A working folder of Snakemake, with its configuration `my.yaml` and its photos.
-
-    Attributes:
-        folder: the working folder.
-        project: the copy of the project that is run.
-        cores: processors.
-    """
-
-    folder: Path
-    project: Path
-    cores: int = 2
-
-    @property
-    def configfile(self) -> Path:
-        """The configuration, which is complete in itself."""
-        return self.folder / "my.yaml"
-
-    def change(self, key: str, value: object) -> None:
-        """Change a dotted key of the configuration."""
-        config = yaml.safe_load(self.configfile.read_text())
-        *sections, last = key.split(".")
-        part = config
-        for section in sections:
-            part = part.setdefault(section, {})
-        part[last] = value
-        self.configfile.write_text(yaml.safe_dump(config))
-
-    def command(self, *arguments: str) -> list[str]:
-        """The command line of a call; the place's own configuration stands for none among the arguments."""
-        base = [sys.executable, "-m", "snakemake", "--snakefile", self.project / "Snakefile"]
-        base += ["--directory", self.folder]
-        base += [] if "--profile" in arguments else ["--cores", self.cores]
-        base += [] if "--configfile" in arguments else ["--configfile", self.configfile]
-        return [*map(str, base), *arguments]
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Exit status and output of a call."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.project,
-            env=self._environment(os.environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-        )
-        return done.returncode, done.stdout
-
-    def start(self, output: Path, *arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen:
-        """Start a call in a process group of its own; its output goes to a file."""
-        with output.open("w") as handle:
-            return subprocess.Popen(
-                self.command(*arguments),
-                cwd=self.project,
-                env=self._environment(environment),
-                stdout=handle,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def succeed(self, *arguments: str) -> str:
-        """Output of a call that must not fail.
-
-        Raises:
-            RuntimeError: it failed; the message holds the end of its output.
-        """
-        status, text = self.run(*arguments)
-        if status:
-            raise RuntimeError(f"{' '.join(self.command(*arguments))}\n{text[-4000:]}")
-        return text
-
-    def unlock(self) -> None:
-        """Take away the lock that a killed call left, as Snakemake's message says."""
-        if any((self.folder / ".snakemake" / "locks").glob("*")):
-            self.succeed("--unlock")
-
-    def planned(self, *arguments: str) -> set[str]:
-        """Rules that a dry run would run, without the target rule."""
-        return {job.rule for job in jobs(self.succeed("--dry-run", *arguments))}
-
-    def _environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        # The copy of the project is what jobs import, not the installed one.
-        return {**environment, "PYTHONPATH": str(self.project)}
-
-
-@dataclass(frozen=True)
 class Campaign:
     """What all classes of one campaign share.
 
@@ -197,20 +86,31 @@ class Campaign:
     @cached_property
     def project(self) -> Path:
         """A copy of the project, so that edits of the original meanwhile change nothing."""
-        return copy_project(self.folder / "project")
+        folder = self.folder / "project"
+        return folder if folder.exists() else copy_project(folder)
 
     @cached_property
     def reference(self) -> Place:
-        """The undisturbed run."""
+        """The undisturbed run; made once in a folder, whose processes may share it."""
+        log = self.folder / "reference.log"
+        if log.exists():
+            return self._place("reference")
+        shutil.rmtree(self.folder / "reference", ignore_errors=True)
         place = self.place("reference")
-        (self.folder / "reference.log").write_text(place.succeed())
+        text = place.succeed()
+        log.write_text(text)
         return place
+
+    @cached_property
+    def reference_log(self) -> str:
+        """What Snakemake said in the undisturbed run."""
+        _ = self.reference
+        return (self.folder / "reference.log").read_text()
 
     @cached_property
     def reference_jobs(self) -> list[Job]:
         """The jobs of the undisturbed run, in the order in which they ran."""
-        _ = self.reference
-        return jobs((self.folder / "reference.log").read_text())
+        return jobs(self.reference_log)
 
     @cached_property
     def expected(self) -> dict[str, str]:
@@ -219,30 +119,33 @@ class Campaign:
 
     def place(self, name: str, *, cores: int = 2) -> Place:
         """A working folder with photos and configuration where nothing has been run."""
-        folder = self.folder / name
-        generate(folder / "photos", train=12, val=6, size=48)
+        place = self._place(name, cores)
+        generate(place.folder / "photos", train=12, val=6, size=48)
         config = yaml.safe_load(TINY.read_text()) | {"dataset": _DATASET}
-        for section, epochs in _EPOCHS.items():
-            config[section]["epochs"] = epochs
-        place = Place(folder, self.project, cores)
+        if not self.quick:
+            for section, epochs in _EPOCHS.items():
+                config[section]["epochs"] = epochs
         place.configfile.write_text(yaml.safe_dump(config))
         return place
 
     def finished(self, name: str) -> Place:
         """A working folder in which the undisturbed run has been made, and a copy of the project of its own."""
-        place = Place(self.folder / name, self.folder / f"{name}-project")
-        for folder in (place.folder, place.project):
-            shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.reference.folder, place.folder)
-        shutil.copytree(self.project, place.project)
-        return place
+        folder, project = self.folder / name, self.folder / f"{name}-project"
+        for there in (folder, project):
+            shutil.rmtree(there, ignore_errors=True)
+        shutil.copytree(self.reference.folder, folder)
+        shutil.copytree(self.project, project)
+        return Place(folder, project, folder / "my.yaml")
 
     def fresh(self, name: str, like: Place) -> Place:
         """A working folder with the photos and the configuration of another, where nothing has been run."""
-        place = Place(self.folder / name, like.project, like.cores)
-        shutil.copytree(like.folder / "photos", place.folder / "photos")
-        shutil.copy2(like.configfile, place.configfile)
-        return place
+        folder = self.folder / name
+        shutil.copytree(like.folder / "photos", folder / "photos")
+        return Place(folder, like.project, shutil.copy2(like.configfile, folder / "my.yaml"), like.cores)
+
+    def _place(self, name: str, cores: int = 2) -> Place:
+        folder = self.folder / name
+        return Place(folder, self.project, folder / "my.yaml", cores)
 
 
 def copy_project(folder: Path) -> Path:
@@ -254,25 +157,6 @@ def copy_project(folder: Path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / part, folder / part)
     return folder
-
-
-def jobs(text: str) -> list[Job]:
-    """The jobs that a call has started, from its output so far, without the target rule."""
-    done = set(_FINISHED.findall(text))
-    found = []
-    for rule, body in _JOB.findall(text):
-        facts = dict(line.strip().split(": ", 1) for line in body.splitlines() if ": " in line)
-        if "output" in facts:
-            found.append(
-                Job(
-                    rule,
-                    tuple(facts["output"].split(", ")),
-                    facts.get("log", ""),
-                    facts.get("reason", ""),
-                    facts.get("jobid") in done,
-                )
-            )
-    return found
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -312,7 +196,7 @@ def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
 
 
 def traceback_in(text: str) -> bool:
-    """Whether a message was a traceback in place of a sentence."""
+    """Whether a traceback was shown in place of a message."""
     return "Traceback (most recent call last)" in text
 
 
@@ -335,8 +219,8 @@ def children(pid: int) -> list[int]:
 
 
 def script_processes(pids: Iterable[int], script: str = r"\w+") -> list[int]:
-    """Of these processes the ones that run a script of the workflow."""
-    pattern = re.compile(rf"\.snakemake/scripts/\w+\.{script}\.py")
+    """Of these processes the ones that run a script of the workflow; `script` is a pattern of its name."""
+    pattern = re.compile(rf"\.snakemake/scripts/\w+\.(?:{script})\.py")
     found = []
     for pid in pids:
         try:
@@ -348,11 +232,13 @@ def script_processes(pids: Iterable[int], script: str = r"\w+") -> list[int]:
 
 
 def scripts_by_rule(project: Path) -> dict[str, str]:
-    """By rule, the name of the script that it runs."""
-    pattern = re.compile(r'^rule (\w+):(?:(?!^rule ).)*?workflow_scripts/(\w+)\.py"', re.MULTILINE | re.DOTALL)
-    return {
-        rule: script for file in (project / "rules").glob("*.smk") for rule, script in pattern.findall(file.read_text())
-    }
+    """By rule, a pattern of the script that it runs: of several, where a condition chooses among rules of one name."""
+    pattern = re.compile(r'^ *rule (\w+):(?:(?!^ *rule ).)*?workflow_scripts/(\w+)\.py"', re.MULTILINE | re.DOTALL)
+    found: dict[str, list[str]] = {}
+    for file in sorted((project / "rules").glob("*.smk")):
+        for rule, script in pattern.findall(file.read_text()):
+            found.setdefault(rule, []).append(script)
+    return {rule: "|".join(scripts) for rule, scripts in found.items()}
 
 
 def wait_until(true: Callable[[], bool], call: subprocess.Popen, *, poll: float = 0.03) -> bool:

@@ -2,7 +2,7 @@
 
 One working folder is run, killed, unlocked and run on until the run is complete; then the next begins. At all times
 every file under a final name must hold the bytes of the undisturbed run, what was finished must stay and not be made
-again, and what jobs say must be sentences.
+again, and what jobs say must be no traceback.
 """
 
 import itertools
@@ -17,14 +17,11 @@ from random import Random
 import yaml
 
 from tests.faults.harness import (
-    TINY,
     Campaign,
     Outcome,
-    Place,
     children,
     differences,
     end,
-    jobs,
     not_whole,
     results,
     script_processes,
@@ -32,6 +29,7 @@ from tests.faults.harness import (
     traceback_in,
     wait_until,
 )
+from tests.faults.snakemake import TINY, Place, jobs
 
 KILLS, MOST_PASSES = 60, 6
 QUICK = ("superpixels", "train_classifier", "random_walk", "train_segmentation")
@@ -56,11 +54,15 @@ def kills(campaign: Campaign) -> Outcome:
             if left:
                 left -= {_kill(campaign, place, outcome, left, target, sign, random.random(), finished)}
         repeat = f"python -m tests.faults kills --seed {campaign.seed}, pass {number}"
-        status, text = place.run()
+        # The rest of a quick pass would kill nothing any more.
+        status, text = place.run(*(["--until", QUICK[-1]] if campaign.quick else []))
         if status:
             outcome.lost.append(f"{repeat}: the run could not be completed: {text[-1500:]}")
         _check_finished(text, finished, outcome, repeat)
-        outcome.stale += [f"{repeat}: {phrase}" for phrase in differences(results(place.folder), campaign.expected)]
+        compared = not_whole(place.folder, campaign.expected)
+        if not campaign.quick:
+            compared = differences(results(place.folder), campaign.expected)
+        outcome.stale += [f"{repeat}: {phrase}" for phrase in compared]
         if outcome.tried >= KILLS:
             break
     if not campaign.quick:

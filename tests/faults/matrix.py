@@ -15,7 +15,8 @@ from PIL import Image
 
 from ssc.data.demo import scene
 from ssc.data.demo.creatures import CLASS_NAMES
-from tests.faults.harness import Campaign, Job, Outcome, Place, differences, jobs, results, traceback_in
+from tests.faults.harness import Campaign, Outcome, differences, results, traceback_in
+from tests.faults.snakemake import Job, Place, jobs
 
 REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest"})
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT
@@ -41,6 +42,7 @@ class Edit:
         name: what a user would say that they have done.
         make: does it, in the working folder or the project of a place.
         reruns: rules that run again.
+        hits: those of them that the edit itself concerns, by their settings or their code; the others follow.
         computed: of the per-image stages that run, how many images are made anew, and of the trainings whether they
             train (1 or 0); None where everything that runs is computed.
         forced: rules to name with `-R`, since Snakemake does not look at the photos.
@@ -48,7 +50,8 @@ class Edit:
 
     name: str
     make: Callable[[Place], None]
-    reruns: Set[str]
+    reruns: Set[str] = frozenset()
+    hits: Set[str] = frozenset()
     computed: dict[str, int] | None = None
     forced: tuple[str, ...] = ()
 
@@ -62,12 +65,72 @@ def _set(key: str, value: object) -> Callable[[Place], None]:
     return lambda place: place.change(key, value)
 
 
-def _code(module: str, line: str) -> Callable[[Place], None]:
+def _append(module: str, lines: str) -> Callable[[Place], None]:
     def make(place: Place) -> None:
         with (place.project / "ssc" / module).open("a") as handle:
-            handle.write(f"\n{line}\n")
+            handle.write(f"\n{lines}\n")
 
     return make
+
+
+def _replace(module: str, old: str, new: str) -> Callable[[Place], None]:
+    def make(place: Place) -> None:
+        file = place.project / "ssc" / module
+        text = file.read_text()
+        if old not in text:
+            raise RuntimeError(f"{module} does not hold {old!r} any more; correct the matrix")
+        file.write_text(text.replace(old, new, 1))
+
+    return make
+
+
+def _all(*makes: Callable[[Place], None]) -> Callable[[Place], None]:
+    def make(place: Place) -> None:
+        for one in makes:
+            one(place)
+
+    return make
+
+
+# What docs/extending.md tells to write for a network and for a term of the classifier's loss.
+_NETWORK = _all(
+    _append(
+        "models/backbones.py",
+        "def wide_backbone(name, *, output_stride, dilate):\n"
+        "    return ResNetBackbone('tiny', output_stride=output_stride, dilate=dilate)",
+    ),
+    _replace(
+        "models/networks.py",
+        "NETWORKS: Registry[str, Network] = {",
+        "NETWORKS: Registry[str, Network] = {\n    'wide': Network('ssc.models.backbones:wide_backbone', (4, 8, 16)),",
+    ),
+)
+_LOSS = _all(
+    _replace(
+        "losses.py",
+        "class Term(NamedTuple):",
+        "def size_term(step, settings):\n    return step.features.mean() / step.processes\n\n\nclass Term(NamedTuple):",
+    ),
+    _replace(
+        "losses.py",
+        "TERMS: Registry[str, Term] = {",
+        "TERMS: Registry[str, Term] = {\n    'size': Term('size', size_term),",
+    ),
+    _replace(
+        "workflow/settings.py",
+        "class Superpixels(Section):",
+        "class Size(LossTerm):\n"
+        '    """Size."""\n\n'
+        "    weight: Weight = Field(0.1, description='Weight.')\n\n\n"
+        "class Superpixels(Section):",
+    ),
+    _replace("workflow/settings.py", "    asm: ASM = ASM()\n", "    asm: ASM = ASM()\n    size: Size = Size()\n"),
+)
+_FORMULA = _replace(
+    "losses.py",
+    "target = normalise_cam(region_means(maps, regions[image]))",
+    "target = 0.9 * normalise_cam(region_means(maps, regions[image]))",
+)
 
 
 def _touch(place: Place) -> None:
@@ -117,22 +180,74 @@ EDITS = (
         "superpixels.max_regions",
         _set("superpixels.max_regions", 20),
         {"superpixels", "train_classifier"} | AFTER_CLASSIFIER,
+        hits={"superpixels", "manifest"},
     ),
-    Edit("classifier.cdr.alpha", _set("classifier.cdr.alpha", 0.5), {"train_classifier"} | AFTER_CLASSIFIER),
-    Edit("cams.drs", _set("cams.drs", False), AFTER_CLASSIFIER),
-    Edit("irn_labels.foreground", _set("irn_labels.foreground", 0.35), {"irn_labels"} | AFTER_IRN_LABELS),
-    Edit("irn.lr", _set("irn.lr", 0.05), AFTER_IRN_LABELS),
-    Edit("pseudo_labels.beta", _set("pseudo_labels.beta", 8), AFTER_IRN),
-    Edit("pseudo_labels.exp_times", _set("pseudo_labels.exp_times", 4), AFTER_IRN),
-    Edit("segmentation.lr", _set("segmentation.lr", 0.02), {"train_segmentation"} | AFTER_SEGMENTATION),
-    Edit("prediction.flip", _set("prediction.flip", False), AFTER_SEGMENTATION),
-    Edit("seeds.threshold", _set("seeds.threshold", 0.3), {"evaluate_seeds"} | REPORT - {"panels"}),
-    Edit("report.panels", _set("report.panels", 1), frozenset({"panels"})),
-    Edit("workers, a key that no result depends on", _set("workers", 1), frozenset()),
-    Edit("code of ssc/irn_labels.py", _code("irn_labels.py", "_EDITED = True"), {"irn_labels"} | AFTER_IRN_LABELS),
-    Edit("code of ssc/figures.py", _code("figures.py", "_EDITED = True"), frozenset({"figures"})),
-    Edit("a comment in ssc/archive.py", _code("archive.py", "# edited"), frozenset()),
-    Edit("all results touched", _touch, frozenset()),
+    Edit(
+        "classifier.cdr.alpha",
+        _set("classifier.cdr.alpha", 0.5),
+        {"train_classifier"} | AFTER_CLASSIFIER,
+        hits={"train_classifier", "manifest"},
+    ),
+    Edit(
+        "a formula of ssc/losses.py",
+        _FORMULA,
+        {"train_classifier"} | AFTER_CLASSIFIER,
+        hits={"train_classifier"},
+    ),
+    Edit("cams.drs", _set("cams.drs", False), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
+    Edit(
+        "irn_labels.foreground_threshold",
+        _set("irn_labels.foreground_threshold", 0.35),
+        {"irn_labels"} | AFTER_IRN_LABELS,
+        hits={"irn_labels", "manifest"},
+    ),
+    Edit("irn.lr", _set("irn.lr", 0.05), AFTER_IRN_LABELS, hits={"train_irn", "manifest"}),
+    Edit("pseudo_labels.beta", _set("pseudo_labels.beta", 8), AFTER_IRN, hits={"random_walk", "manifest"}),
+    Edit("pseudo_labels.exp_times", _set("pseudo_labels.exp_times", 4), AFTER_IRN, hits={"random_walk", "manifest"}),
+    Edit(
+        "segmentation.lr",
+        _set("segmentation.lr", 0.02),
+        {"train_segmentation"} | AFTER_SEGMENTATION,
+        hits={"train_segmentation", "manifest"},
+    ),
+    Edit(
+        "prediction.flip",
+        _set("prediction.flip", False),
+        AFTER_SEGMENTATION,
+        hits={"predictions", "count_predictions", "evaluate_predictions", "manifest"},
+    ),
+    Edit(
+        "seeds.threshold",
+        _set("seeds.threshold", 0.3),
+        {"evaluate_seeds"} | REPORT - {"panels"},
+        hits={"evaluate_seeds", "manifest"},
+    ),
+    Edit("report.panels", _set("report.panels", 1), {"panels"}, hits={"panels"}),
+    Edit("code of ssc/report/curves.py", _append("report/curves.py", "_EDITED = True"), {"figures"}, hits={"figures"}),
+    Edit(
+        "code of ssc/stages/irn_labels.py",
+        _append("stages/irn_labels.py", "_EDITED = True"),
+        {"irn_labels"} | AFTER_IRN_LABELS,
+        hits={"irn_labels"},
+    ),
+    Edit("workers, a key that no result depends on", _set("workers", 1)),
+    Edit("a comment in ssc/archive.py", _append("archive.py", "# edited")),
+    Edit(
+        "an error text in ssc/runtime/errors.py",
+        _replace("runtime/errors.py", "The memory is exhausted; set", "There is no memory left; set"),
+    ),
+    Edit(
+        "an error text in ssc/training/loss_table.py",
+        _replace("training/loss_table.py", "lower the learning rate", "take a lower learning rate"),
+    ),
+    Edit(
+        "a log line in ssc/training/run.py",
+        _replace("training/run.py", "%d photos, %d epochs of %d steps on %s.", "%d images, %d epochs, %d steps, %s."),
+    ),
+    Edit("the pause of the downloader", _replace("runtime/download.py", "_PAUSE = 2.0", "_PAUSE = 3.0")),
+    Edit("a network added to the table", _NETWORK),
+    Edit("a loss added that is off", _LOSS),
+    Edit("all results touched", _touch),
     Edit(
         "a new val photo",
         _add("val", 6),
@@ -161,9 +276,16 @@ EDITS = (
     ),
     # Thirteen with the photo that was added.
     Edit("shards", _set("shards", 3), {"index"} | AFTER_INDEX, computed={"superpixels": 13, "warm_start": 0}),
+    # The same place in the order of classes, so that each has its number still.
+    Edit(
+        "a class renamed",
+        _table(lambda line: line.replace("quado", "quadrat")),
+        {"index"} | AFTER_INDEX,
+        computed={**dict.fromkeys(PER_IMAGE, 0), **dict.fromkeys(TRAININGS, 0)},
+    ),
 )
 # Those that continuous integration runs; the others it plans.
-QUICK = ("seeds.threshold", "report.panels", "a new val photo")
+QUICK = ("a new val photo",)
 
 
 def reruns(campaign: Campaign) -> Outcome:
@@ -174,9 +296,9 @@ def reruns(campaign: Campaign) -> Outcome:
         if not campaign.quick or edit.name in QUICK:
             outcome.count("edits")
             edit.make(place)
-            for sentence in ran(place, edit):
+            for text in ran(place, edit):
                 # What did not run that should have is stale, the rest was made again without need.
-                (outcome.stale if re.search(r"\bnot\b", sentence) else outcome.lost).append(sentence)
+                (outcome.stale if re.search(r"\bnot\b", text) else outcome.lost).append(text)
             print(f"    {edit.name}", flush=True)
     fresh = campaign.fresh("fresh", place)
     fresh.succeed()
@@ -188,7 +310,7 @@ def reruns(campaign: Campaign) -> Outcome:
 
 
 def ran(place: Place, edit: Edit) -> list[str]:
-    """Run after an edit: a sentence for each thing that is not as the matrix says."""
+    """Run after an edit: a message for each thing that is not as the matrix says."""
     planned = place.planned(*edit.arguments)
     status, text = place.run(*edit.arguments)
     made = {job.rule for job in jobs(text)}
@@ -210,7 +332,7 @@ def computed(place: Place, text: str, rule: str) -> int:
     """What the jobs of a rule made anew, by their logs: images of a per-image stage, or trainings."""
     ran_jobs = [job for job in jobs(text) if job.rule == rule]
     if rule in TRAININGS:
-        return sum("its result is kept" not in _log(place, job) for job in ran_jobs)
+        return sum("its result is restored from the cache" not in _log(place, job) for job in ran_jobs)
     return sum(_images(place, job) for job in ran_jobs)
 
 

@@ -1,7 +1,7 @@
 """No room: a full disk, a folder that became read-only, memory that is exhausted, each at several stages.
 
 The working folder lies on a small file system of its own, which only root may mount. What the jobs say must be a
-sentence, what was finished must stay, and the run must go on when there is room.
+message, what was finished must stay, and the run must go on when there is room.
 """
 
 import os
@@ -14,7 +14,6 @@ from pathlib import Path
 from tests.faults.harness import (
     Campaign,
     Outcome,
-    Place,
     children,
     differences,
     end,
@@ -24,6 +23,7 @@ from tests.faults.harness import (
     traceback_in,
     wait_until,
 )
+from tests.faults.snakemake import Place
 
 SIZE = "64m"
 LEFT = 160_000  # bytes left on the full disk: Snakemake's own notes fit in, weights and pictures do not
@@ -88,7 +88,7 @@ def _must_tell(place: Place, outcome: Outcome, what: str, rule: str, word: str) 
     outcome.count(what.split(" at ")[0])
     print(f"    {what}", flush=True)
     if status == 0 or word not in text or traceback_in(text):
-        outcome.lost.append(f"{what}: no sentence: {text[-1500:]}")
+        outcome.lost.append(f"{what}: no message: {text[-1500:]}")
     place.unlock()
     outcome.lost += [f"{what}: {phrase}" for phrase in differences(results(place.folder), before)]
 
@@ -134,5 +134,5 @@ def _without_memory(campaign: Campaign, place: Place, outcome: Outcome, rule: st
     outcome.count("no memory")
     print(f"    {what}", flush=True)
     if not met or "memory is exhausted" not in text or traceback_in(text):
-        outcome.lost.append(f"{what}: no sentence: {text[-1500:]}")
+        outcome.lost.append(f"{what}: no message: {text[-1500:]}")
     outcome.lost += [f"{what}: {phrase}" for phrase in differences(results(place.folder), before)]

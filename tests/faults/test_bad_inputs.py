@@ -1,4 +1,4 @@
-"""Bad input of every kind, up to the index: one sentence each, and nothing is written."""
+"""Bad input of every kind, up to the index: one message each, and nothing is written."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ def read_in(folder: Path, *files: str | Path) -> Index:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("case", [case for case in CASES if case not in SNAKEMAKES], ids=lambda case: case.name)
-def test_bad_input_is_refused_in_one_sentence_and_nothing_is_written(tmp_path, monkeypatch, case):
+def test_bad_input_is_refused_in_one_message_and_nothing_is_written(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
     _, *files = case.prepare(tmp_path)
     with pytest.raises(InputError) as info:
         read_in(tmp_path, *files)
-    assert case.sentence in str(info.value)
+    assert case.message in str(info.value)
     assert "\n" not in str(info.value)
     assert not (tmp_path / "results").exists() and not list(tmp_path.rglob("x"))
 

@@ -1,12 +1,9 @@
-"""The workflow as its users meet it: run, run again, change a key, feed it rubbish. One tiny run serves all tests."""
+"""The workflow as its users meet it: run, run again, change a key, compare experiments, start from what is ready."""
 
 import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,34 +11,19 @@ import pytest
 from ssc.archive import Archive
 from ssc.data.index import read_index
 from ssc.models.weights import read_header
+from ssc.workflow.stage_table import STAGES
 from ssc.workflow.verify import check_run
-
-ROOT = Path(__file__).parents[2]
-TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
-
-
-def snakemake(folder, *arguments, configfile=TINY):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--configfile", configfile] if configfile else []
-    return subprocess.run([*map(str, command), "--cores", "2", *arguments], capture_output=True, text=True, cwd=ROOT)
-
-
-def planned(folder, *arguments):
-    """Rules that a dry run would run, without the target rule."""
-    output = snakemake(folder, "--dry-run", "--quiet", "host", *arguments).stdout
-    return set(re.findall(r"^(?:local)?rule (\w+):", output, flags=re.M)) - {"all"}
+from tests.faults.snakemake import ROOT, Place, jobs
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder, done.stdout + done.stderr
+def run(campaign):
+    """A copy of the finished run, to which the tests add experiments."""
+    return campaign.finished("experiments")
 
 
-def results(run):
-    return run[0] / "results" / "tiny"
+def results(place):
+    return place.folder / "results" / "tiny"
 
 
 def test_metrics_hold_every_stage_and_baseline(run):
@@ -63,7 +45,7 @@ def test_costs_of_every_rule_add_up(run):
         rows = list(csv.DictReader(handle, delimiter="\t"))
     photos = {row["rule"]: row["photos"] for row in rows if row["rule"]}
     assert photos == {
-        "demo_data": "18", "index": "18", "masks": "18", "superpixels": "12", "warm_start": "12",
+        "index": "18", "masks": "18", "superpixels": "12", "warm_start": "12",
         "train_classifier": "12", "cams": "12", "count_seeds": "12", "evaluate_seeds": "", "irn_labels": "12",
         "train_irn": "12", "random_walk": "12", "count_pseudo_labels": "12", "evaluate_pseudo_labels": "",
         "train_segmentation": "12", "predictions": "6", "count_predictions": "6", "evaluate_predictions": "",
@@ -74,9 +56,9 @@ def test_costs_of_every_rule_add_up(run):
     assert int(rows[-1]["jobs"]) == sum(path.stem not in of_the_report for path in files)
 
 
-def test_summary_is_printed_at_the_end(run):
-    assert "mIoU" in run[1]
-    assert "pseudo-labels" in run[1]
+def test_summary_is_printed_at_the_end(campaign):
+    assert "mIoU" in campaign.reference_log
+    assert "pseudo-labels" in campaign.reference_log
 
 
 def test_archives_hold_every_image_at_its_size(run):
@@ -96,10 +78,10 @@ def test_archives_hold_every_image_at_its_size(run):
     assert predictions.ids() == sorted(row.id for row in index.split("val"))
 
 
-def test_confidence_mask_keeps_about_half(run):
+def test_confidence_masks_hold_at_least_half(run):
     masks = Archive(*sorted((results(run) / "ssc" / "confidence").glob("*.zip")))
-    kept = [masks.labels(image_id).mean() for image_id in masks.ids()]
-    assert all(0.5 <= share <= 1 for share in kept)
+    shares = [masks.labels(image_id).mean() for image_id in masks.ids()]
+    assert all(0.5 <= share <= 1 for share in shares)
 
 
 def test_pictures_and_manifest(run):
@@ -119,34 +101,59 @@ def test_no_checkpoint_or_temporary_file_stays(run):
 
 
 def test_second_run_does_nothing(run):
-    again = snakemake(run[0])
-    assert "Nothing to be done" in again.stdout + again.stderr
+    assert "Nothing to be done" in run.succeed()
 
 
-@pytest.mark.parametrize(
-    ("own", "first", "shared"),
-    [
-        ("{'classifier': {'drs': {'enabled': False}}}", "train_classifier", {"superpixels", "warm_start", "index"}),
-        ("{'cams': {'refine': 'superpixels'}}", "cams", {"train_classifier", "superpixels"}),
-        ("{'segmentation': {'epochs': 3}}", "train_segmentation", {"train_irn", "random_walk", "cams"}),
-        ("{'prediction': {'flip': False}}", "predictions", {"train_segmentation", "random_walk"}),
-    ],
-)
-def test_an_experiment_shares_what_comes_before_its_difference(run, own, first, shared):
-    rules = planned(run[0], "--config", f"experiments={{'mine': {own}}}", "experiment=mine")
-    assert first in rules
-    assert "metrics" in rules
-    assert not rules & {*shared, "demo_data", "index", "masks"}
+def rules_by_experiment(text):
+    """By folder in results/tiny, the rules whose jobs write there."""
+    found = {}
+    for job in jobs(text):
+        found.setdefault(job.outputs[0].split("/")[2], set()).add(job.rule)
+    return found
 
 
-def test_ablation_compares_experiments_and_makes_once_what_they_share(run):
-    change = (
+def test_an_experiment_shares_what_comes_before_its_difference(run):
+    """What each of four experiments makes of its own; what is left is there already."""
+    own = {
+        "other_classifier": ("{'classifier': {'drs': {'enabled': False}}}", "train_classifier", {"warm_start"}),
+        "other_cams": ("{'cams': {'refine': 'superpixels'}}", "cams", {"train_classifier"}),
+        "other_network": (
+            "{'segmentation': {'epochs': 3}}",
+            "train_segmentation",
+            {"train_irn", "random_walk", "cams"},
+        ),
+        "other_prediction": ("{'prediction': {'flip': False}}", "predictions", {"train_segmentation", "random_walk"}),
+    }
+    experiments = ", ".join(f"'{name}': {change}" for name, (change, *_) in own.items())
+    targets = [f"results/tiny/{name}/metrics.tsv" for name in own]
+    planned = rules_by_experiment(
+        run.succeed(*targets, "--dry-run", "--config", f"experiments={{{experiments}}}", "experiment=other_cams")
+    )
+    assert set(planned) == set(own)
+    for name, (_, first, shared) in own.items():
+        assert {first, "metrics"} <= planned[name]
+        assert not planned[name] & shared
+
+
+@pytest.fixture(scope="module")
+def experiments(run):
+    """What Snakemake said of an ablation, co-trained networks and ready weights beside the finished run."""
+    shutil.copy(results(run) / "ssc" / "segmentation.safetensors", run.folder / "net.safetensors")
+    own = (
+        "experiments={'mine': {'cams': {'refine': 'superpixels'}}, "
+        "'ready': {'ready': {'segmentation': 'net.safetensors'}}, "
+        "'cotrained': {'segmentation': {'training': 'cotraining', 'cotraining': {'online_confidence': 0.3}}, "
+        "'prediction': {'scales': [0.75, 1.0]}}}"
+    )
+    ablation = (
         "ablation={'seeds': [0], 'experiments': ['baseline', 'ssc', 'mine'], 'sweeps': {"
         "'alpha': {'values': [1]}, 'beta': {'values': [1]}, 'erosion': {'values': [4]}}}"
     )
-    mine = "experiments={'mine': {'cams': {'refine': 'superpixels'}}}"
-    done = snakemake(run[0], "ablation", "--config", change, mine)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    report = [f"results/tiny/ready/{name}" for name in ("manifest.json", "comparison.tsv", "figures/panels.png")]
+    return run.succeed("ablation", "segmentation", *report, "--config", ablation, own, "experiment=cotrained")
+
+
+def test_ablation_compares_experiments_and_makes_once_what_they_share(run, experiments):
     folder = results(run) / "ablation"
     with (folder / "table.tsv").open() as handle:
         rows = {row["experiment"]: row for row in csv.DictReader(handle, delimiter="\t")}
@@ -158,30 +165,20 @@ def test_ablation_compares_experiments_and_makes_once_what_they_share(run):
     own = json.loads((results(run) / "ssc" / "seeds.json").read_text())
     assert float(rows["ssc"]["miou"]) == pytest.approx(100 * own["miou"], abs=0.005)
     assert "| baseline | 1 |" in (folder / "table.md").read_text()
-    with (folder / "memory.tsv").open() as handle:
-        assert len(list(csv.DictReader(handle, delimiter="\t"))) == 4
-    for picture in folder.glob("*.png"):
+    pictures = sorted(folder.glob("*.png"))
+    assert [path.stem for path in pictures] == ["curves", "panels", "reconstructions", "sweeps"]
+    for picture in pictures:
         assert picture.read_bytes().startswith(b"\x89PNG")
     # The sweeps' values are the experiment ssc's, whose classifier `mine` has too.
     trained = sorted(path.parent.name for path in results(run).glob("*/classifier.safetensors"))
     assert trained == ["baseline", "ssc"]
 
 
-def test_an_ablation_without_masks_is_told_before_anything_runs(tmp_path):
-    change = "dataset={'name': 'mine', 'kind': 'folder', 'root': 'photos', 'masks': None}"
-    done = snakemake(tmp_path, "ablation_table", "--config", change)
-    assert done.returncode != 0
-    assert "dataset.masks is not set" in done.stdout + done.stderr
-    assert not (tmp_path / "results").exists()
-
-
-def test_cotrained_networks_share_the_pseudo_labels(run):
-    own = "{'segmentation': {'training': 'cotraining', 'cotraining': {'online_confidence': 0.3}}}"
-    change = [f"experiments={{'cotrained': {own}}}", "experiment=cotrained", "prediction={'scales': [0.75, 1.0]}"]
-    done = snakemake(run[0], "segmentation", "--config", *change)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+def test_cotrained_networks_share_the_pseudo_labels_and_the_run_says_so(run, experiments):
     folder = results(run) / "cotrained"
     assert not (folder / "cams").exists() and not (folder / "pseudo_labels").exists()
+    told = re.search(r"In results/tiny/ssc/, since experiment ssc has the same settings for them: (.*)\.", experiments)
+    assert told[1].split(", ") == ["classifier", "cams", "seeds", "irn_labels", "irn", "pseudo_labels"]
     figures = json.loads((folder / "segmentation.json").read_text())
     assert list(figures["steps"]) == [
         "single scale", "multi-scale", "multi-scale + flip", "multi-scale + flip + CRF",
@@ -191,144 +188,114 @@ def test_cotrained_networks_share_the_pseudo_labels(run):
     assert set(parts) == {"segmentation", "segmentation_2"}
 
 
-def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
-    """Superpixels and pseudo-labels of the finished run as folders, its networks as ready weights."""
-    own = results(run) / "ssc"
-    for name, source in (("labels", own / "pseudo_labels"), ("cams", own / "cams")):
-        for archive in source.glob("*.zip"):
-            shutil.unpack_archive(archive, tmp_path / name)
-    irn, segmentation = own / "irn.safetensors", own / "segmentation.safetensors"
-    ready = [
-        f"cams={{'folder': '{tmp_path / 'cams'}'}}",
-        f"irn={{'trained': '{irn}'}}",
-        f"segmentation={{'trained': '{segmentation}'}}",
-        "experiment=ready",
-        "experiments={'ready': {}}",
-    ]
-    folder = tmp_path / "again"
-    done = snakemake(folder, "--config", *ready)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    # All experiments agree in what is ready, so that the first owns it.
-    made = folder / "results" / "tiny" / "ssc"
-    for name in ("seeds.json", "pseudo_labels.json", "segmentation.json"):
-        assert json.loads((made / name).read_text())["miou"] == json.loads((own / name).read_text())["miou"]
-    assert not list((folder / "results").rglob("*classifier*")) and not list((folder / "results").rglob("train_*.log"))
-
-    change = [f"pseudo_labels={{'folder': '{tmp_path / 'labels'}'}}", f"segmentation={{'trained': '{segmentation}'}}"]
-    assert planned(folder, "--config", *change) & {"random_walk"}
-    assert not planned(folder, "--config", *change) & {"train_classifier", "cams", "train_irn", "train_segmentation"}
-
-
-def test_ready_weights_of_another_part_are_told_before_anything_is_trained(run, tmp_path):
-    change = f"segmentation={{'trained': '{results(run) / 'ssc' / 'irn.safetensors'}'}}"
-    done = snakemake(tmp_path, "--config", change)
-    assert done.returncode != 0
-    assert "segmentation.trained" in done.stdout + done.stderr
-    assert not list((tmp_path / "results").rglob("*.safetensors"))
-
-
-@pytest.mark.parametrize(
-    ("ready", "rules"),
-    [
-        (["segmentation={'trained': 'ready'}"], {"check_trained"}),
-        (
-            ["pseudo_labels={'folder': 'ready'}"],
-            {"random_walk", "count_pseudo_labels", "evaluate_pseudo_labels", "warm_start"},
-        ),
-        (
-            ["cams={'folder': 'ready'}", "irn={'trained': 'ready'}"],
-            {
-                "cams",
-                "count_seeds",
-                "evaluate_seeds",
-                "check_trained",
-                "random_walk",
-                "count_pseudo_labels",
-                "evaluate_pseudo_labels",
-                "warm_start",
-            },
-        ),
-        (
-            ["classifier={'trained': 'ready'}", "segmentation={'trained': 'ready'}", "cams={'refine': 'superpixels'}"],
-            {"superpixels", "cams", "count_seeds", "evaluate_seeds", "check_trained"},
-        ),
-    ],
-)
-def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path, ready, rules):
-    (tmp_path / "ready").touch()
-    always = {"demo_data", "index", "masks", "predictions", "count_predictions", "evaluate_predictions"}
-    always |= {"metrics", "comparison", "figures", "panels", "manifest"}
-    trained = set() if any(own.startswith("segmentation") for own in ready) else {"train_segmentation"}
-    assert planned(tmp_path, "--config", *ready) == always | trained | rules
-
-
-def test_report_of_a_run_on_ready_weights(run):
-    shutil.copy(results(run) / "ssc" / "segmentation.safetensors", run[0] / "net.safetensors")
-    experiments = "experiments={'ssc': {}, 'ready': {'segmentation': {'trained': 'net.safetensors'}}}"
-    done = snakemake(run[0], "--config", experiments, "experiment=ready")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+def test_report_of_a_run_on_ready_weights(run, experiments):
     own = results(run) / "ready"
     with (own / "metrics.tsv").open() as handle:
         stages = [row["stage"] for row in csv.DictReader(handle, delimiter="\t")]
     assert stages[:2] == ["data", "segmentation"]
     assert (own / "segmentation.json").read_bytes() == (results(run) / "ssc" / "segmentation.json").read_bytes()
     assert not (own / "cams").exists() and not (own / "pseudo_labels").exists()
+    assert set(check_run(own).values()) == {"same"}
 
 
-def test_number_of_jobs_does_not_depend_on_the_number_of_images(tmp_path):
-    def jobs(count):
-        output = snakemake(tmp_path, "--dry-run", "--config", f"dataset={{'train': {count}}}").stdout
-        return re.search(r"^total +(\d+)", output, flags=re.M)[1]
-
-    assert jobs(12) == jobs(1_000_000)
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ("clasifier={'lr': 1}", "did you mean 'classifier'"),
-        ("classifier={'drs': {'dleta': 0.5}}", "did you mean 'delta'"),
-        ("classifier={'lr': -1}", "classifier.lr"),
-        ("experiment=nothing", "'nothing' is not among experiments"),
-        ("classifier={'lr': 'fast'}", "classifier.lr"),
-        ("irn={'radius': 10}", "irn.crop"),
-        ("seeds={'threshold': 0.23}", "seeds.threshold"),
-        ("experiments={'masks': {}}", "experiments.masks"),
-        ("classifier={'output_stride': 32}", "classifier.output_stride: tiny has 4, 8, 16"),
-    ],
-)
-def test_bad_config_is_told_before_anything_runs(tmp_path, change, sentence):
-    done = snakemake(tmp_path, "--config", change)
-    assert done.returncode != 0
-    assert sentence in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+def test_an_ablation_without_masks_is_told_before_anything_runs(tmp_path):
+    change = "dataset={'name': 'mine', 'kind': 'folder', 'root': 'photos', 'masks': None}"
+    status, text = Place(tmp_path, configfile=None).run("ablation_table", "--config", change)
+    assert status != 0
+    assert "dataset.masks is not set" in text
     assert not (tmp_path / "results").exists()
 
 
-def test_folder_with_an_unknown_class_stops_at_the_index(run, tmp_path):
-    shutil.copytree(results(run) / "data", tmp_path / "photos")
-    table = tmp_path / "photos" / "labels.csv"
-    table.write_text(table.read_text().replace("orbi", "dragon", 1))
-    change = "dataset={'name': 'mine', 'kind': 'folder', 'root': 'photos', 'masks': 'masks'}"
-    done = snakemake(tmp_path, "--config", change)
-    assert done.returncode != 0
-    assert "dragon" in done.stdout + done.stderr
-    assert not (tmp_path / "results" / "mine" / "index.tsv").exists()
+def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
+    """CAMs of the finished run as a folder, its networks as ready weights, on the photos that the demo draws."""
+    own = results(run) / "ssc"
+    for archive in (own / "cams").glob("*.zip"):
+        shutil.unpack_archive(archive, tmp_path / "cams")
+    given = {"cams": tmp_path / "cams"} | {name: own / f"{name}.safetensors" for name in ("irn", "segmentation")}
+    ready = ", ".join(f"'{name}': '{path}'" for name, path in given.items())
+    place = Place(tmp_path / "again")
+    text = place.succeed(
+        *("seeds", "pseudo_labels", "segmentation", "--config", "shards=1", f"ready={{{ready}}}"),
+        *("experiment=ready", "experiments={'ready': {}}"),
+    )
+    made = {job.rule for job in jobs(text)}
+    assert {"demo_data", "ready_cams", "check_weights", "random_walk", "predictions"} <= made
+    # All experiments agree in what is ready, so that the first owns it.
+    folder = results(place) / "ssc"
+    for name in ("seeds.json", "pseudo_labels.json", "segmentation.json"):
+        assert json.loads((folder / name).read_text())["miou"] == json.loads((own / name).read_text())["miou"]
+    assert not made & {"cams", "train_classifier", "train_irn", "train_segmentation", "superpixels", "warm_start"}
 
 
-def test_damaged_archive_is_named(run, tmp_path):
-    shutil.copytree(run[0], tmp_path / "copy")
-    archive = tmp_path / "copy" / "results" / "tiny" / "ssc" / "cams" / "1-of-2.zip"
-    archive.write_bytes(archive.read_bytes()[:200])
-    done = snakemake(tmp_path / "copy", "--forcerun", "count_seeds", "--until", "count_seeds")
-    assert done.returncode != 0
-    assert f"{archive.relative_to(tmp_path / 'copy')} is damaged, or was changed by hand" in done.stdout + done.stderr
+def test_ready_weights_of_another_part_are_told_before_anything_is_trained(campaign, run):
+    place = campaign.place("wrong-weights", cores=1)
+    status, text = place.run("--config", f"ready={{'irn': '{results(run) / 'ssc' / 'segmentation.safetensors'}'}}")
+    assert status != 0
+    assert "ready.irn" in text
+    assert not list((place.folder / "results").rglob("*.safetensors"))
 
 
-def test_rule_graph_of_the_readme_is_the_workflows():
-    drawn = snakemake(ROOT, "--rulegraph", "mermaid-js", configfile=None).stdout
+def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path):
+    """Four experiments with files ready, beside each other; no two can share anything of their own."""
+    ready = {
+        "network": (["segmentation"], "", {"check_weights"}),
+        "labels": (
+            ["pseudo_labels"],
+            "",
+            {"ready_pseudo_labels", "count_pseudo_labels", "evaluate_pseudo_labels", "train_segmentation"},
+        ),
+        "cams_and_irn": (
+            ["cams", "irn"],
+            "",
+            {"ready_cams", "count_seeds", "evaluate_seeds", "check_weights", "random_walk", "count_pseudo_labels"}
+            | {"evaluate_pseudo_labels", "train_segmentation"},
+        ),
+        "classifier_and_network": (
+            ["classifier", "segmentation"],
+            "'cams': {'refine': 'superpixels'}, ",
+            {"cams", "count_seeds", "evaluate_seeds", "check_weights"},
+        ),
+    }
+    own = []
+    for name, (stages, change, _) in ready.items():
+        for stage in stages:
+            (tmp_path / f"{name}_{stage}").touch()
+        files = ", ".join(f"'{stage}': '{name}_{stage}'" for stage in stages)
+        own.append(f"'{name}': {{{change}'ready': {{{files}}}}}")
+    names = ("metrics.tsv", "comparison.tsv", "manifest.json", "figures/panels.png", "figures/losses.png")
+    targets = [f"results/tiny/{name}/{file}" for name in ready for file in names]
+    text = Place(tmp_path).succeed(*targets, "--dry-run", "--config", f"experiments={{{', '.join(own)}}}")
+    found = rules_by_experiment(text)
+    always = {"predictions", "count_predictions", "evaluate_predictions"}
+    always |= {"metrics", "comparison", "figures", "panels", "manifest"}
+    assert {name: found[name] for name in ready} == {name: always | rules for name, (*_, rules) in ready.items()}
+    assert set(found) - set(ready) == {"data", "index", "masks", "superpixels", "warm_start"}
+
+
+def test_number_of_jobs_does_not_depend_on_the_number_of_images(campaign, tmp_path):
+    planned = Place(tmp_path).succeed("--dry-run", "--config", "dataset={'train': 1000000}")
+    others = [job for job in jobs(planned) if job.rule != "demo_data"]
+    assert len(others) == len(campaign.reference_jobs)
+
+
+def test_a_value_of_the_command_line_is_told_before_anything_runs(tmp_path):
+    status, text = Place(tmp_path).run("--config", "classifier={'lr': 'fast'}")
+    assert status != 0
+    assert "classifier.lr: 'fast' should be a number" in text
+    assert "Traceback" not in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_stage_table_reads_as_the_rules_do():
+    """An arrow of the table is one of the workflow, and an arrow of the workflow leads along the table's."""
+    drawn = Place(ROOT, configfile=None).succeed("--rulegraph", "mermaid-js")
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
-    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn)}
-    shown = set(re.findall(r"^    (\w+) --> (\w+)$", (ROOT / "README.md").read_text(), flags=re.M))
-    assert shown <= edges
-    assert {rule for edge in shown for rule in edge} == set(names.values())
+    of_rule = {rule.name: name for name, stage in STAGES.items() for rule in stage.rules}
+    pairs = ((of_rule.get(names[a]), of_rule.get(names[b])) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn))
+    edges = {(a, b) for a, b in pairs if a and b and a != b}
+
+    def before(stage):
+        return set(STAGES[stage].reads).union(*map(before, STAGES[stage].reads))
+
+    assert {(source, stage) for stage in STAGES for source in STAGES[stage].reads} <= edges
+    assert [(a, b) for a, b in edges if a not in before(b)] == []

@@ -3,19 +3,16 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ssc.data.index import read_index
 from ssc.data.releases import RELEASES
+from tests.faults.snakemake import ROOT, Place
 
-ROOT = Path(__file__).parents[2]
 SIDE = 16  # of a photo and its mask
 XML = "<annotation><object><name>dog</name></object></annotation>"
 VOC = {
@@ -84,13 +81,9 @@ def project(tmp_path_factory, mirror):
     return folder
 
 
-def snakemake(project, folder, preset, *arguments, dataset):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", project / "Snakefile", "--directory", folder]
-    command += ["--configfile", ROOT / "config" / f"{preset}.yaml", "--cores", "2", f"results/{preset}/index.tsv"]
-    done = subprocess.run(
-        [*map(str, command), *arguments, "--config", f"dataset={dataset}"], capture_output=True, text=True, cwd=ROOT
-    )
-    return done.returncode, done.stdout + done.stderr
+def snakemake(project, folder, preset, *, dataset):
+    place = Place(folder, project, ROOT / "config" / f"{preset}.yaml")
+    return place.run(f"results/{preset}/index.tsv", "--config", f"dataset={dataset}")
 
 
 @pytest.mark.parametrize(

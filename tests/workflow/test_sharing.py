@@ -3,20 +3,11 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
-
-
-def command(project, folder, *arguments):
-    start = [sys.executable, "-m", "snakemake", "--snakefile", project / "Snakefile", "--directory", folder]
-    return [*map(str, start), "--configfile", str(TINY), "--cores", "1", *map(str, arguments)]
+from tests.faults.snakemake import ROOT, Place
 
 
 @pytest.fixture
@@ -37,36 +28,26 @@ def project(tmp_path):
 def test_downloaded_weights_are_shared_through_snakemakes_cache(project, tmp_path):
     (tmp_path / "cache").mkdir()
     environment = {**os.environ, "SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
+    target = "resources/weights/resnet18.safetensors"
     for folder, fetched in (("one", True), ("two", False)):
-        asked = command(project, tmp_path / folder, "--cache", "download_weights")
-        target = "resources/weights/resnet18.safetensors"
-        done = subprocess.run([*asked, "--", target], capture_output=True, text=True, cwd=ROOT, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert ("FETCHED" in done.stdout) == fetched
+        text = Place(tmp_path / folder, project).succeed(target, "--cache", "download_weights", environment=environment)
+        assert ("FETCHED" in text) == fetched
         assert (tmp_path / folder / target).read_text() == "weights"
 
 
 def test_a_second_run_in_the_same_folder_is_refused_with_the_way_out(tmp_path):
-    first = subprocess.Popen(
-        command(ROOT, tmp_path),
-        cwd=ROOT,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    place = Place(tmp_path / "run", cores=1)
+    first = place.start(tmp_path / "first.txt")
     try:
-        while not list(tmp_path.glob(".snakemake/locks/*")):
+        while not list(place.folder.glob(".snakemake/locks/*")):
             assert first.poll() is None
             time.sleep(0.05)
-        second = subprocess.run(command(ROOT, tmp_path), capture_output=True, text=True, cwd=ROOT)
+        status, said = place.run()
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
-    said = second.stdout + second.stderr
-    assert second.returncode != 0
+    assert status != 0
     assert "cannot be locked" in said and "--unlock" in said and "Traceback" not in said
     # The first was killed and has left its lock: the way out is what the message says.
-    freed = subprocess.run(command(ROOT, tmp_path, "--unlock"), capture_output=True, text=True, cwd=ROOT)
-    assert freed.returncode == 0
-    again = subprocess.run(command(ROOT, tmp_path, "--dry-run"), capture_output=True, text=True, cwd=ROOT)
-    assert again.returncode == 0, again.stderr[-2000:]
+    place.unlock()
+    assert place.planned()

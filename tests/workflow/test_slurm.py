@@ -1,12 +1,11 @@
 """The workflow through a real Slurm: arrays of shards; trainings that are cancelled or warned end at the same bytes."""
 
+import os
 import re
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,9 +13,8 @@ import yaml
 
 from ssc.workflow.provenance import file_digest
 from tests.faults.slurm_node import queue, slurm_node, why_not
+from tests.faults.snakemake import ROOT, Place
 
-ROOT = Path(__file__).parents[2]
-TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 # Without accounting the queue itself tells how a job ended. The rest spares waiting.
 HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
@@ -26,11 +24,8 @@ SENT = {"train_classifier": [], "train_segmentation": ["--signal=USR1"]}
 WEIGHTS = {"train_classifier": "classifier.safetensors", "train_segmentation": "segmentation.safetensors"}
 
 
-def start(folder, *arguments, environment=None):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += [*arguments, "--configfile", TINY, "--config", *LONG]
-    with (folder / "output.txt").open("w") as output:
-        return subprocess.Popen([*map(str, command)], stdout=output, stderr=output, cwd=ROOT, env=environment)
+def start(folder, *arguments, environment=os.environ):
+    return Place(folder, cores=1).start(folder / "output.txt", *arguments, "--config", *LONG, environment=environment)
 
 
 def results(folder):
@@ -70,7 +65,7 @@ def environment():
 def run(environment, tmp_path_factory):
     """A run through the queue whose trainings are stopped once, and beside it one without Slurm to compare with."""
     folder, local = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("local")
-    alone = start(local, "--cores", "1")
+    alone = start(local)
     submitted = start(folder, "--profile", PROFILE.parent, *HERE, environment=environment)
     try:
         stopped = stop_trainings(environment, folder, submitted)
@@ -133,15 +128,15 @@ def test_results_are_those_of_a_local_run(run):
 def rules():
     """Text of each rule of the workflow by name."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    return dict(re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", text, flags=re.M))
+    return {name: body for _, name, body in re.findall(r"^( *)rule (\w+):\n((?:\1    .*\n|\n)*)", text, flags=re.M)}
 
 
 def test_the_profile_names_the_rules_that_it_means():
     profile = yaml.safe_load(PROFILE.read_text())
     given = profile["set-resources"]
-    assert set(profile["slurm-array-jobs"].split(", ")) == {
-        name for name, text in rules().items() if re.search(r"log:\s.*\{\{shard\}\}", text)
-    }
+    sharded = {name for name, text in rules().items() if re.search(r"log:\s.*\{\{shard\}\}", text)}
+    # Those that only read files of others are jobs of seconds, and submitted one by one.
+    assert set(profile["slurm-array-jobs"].split(", ")) == sharded - {"ready_cams", "ready_pseudo_labels"}
     assert set(given) == {name for name, text in rules().items() if "gpu=GPU" in text}
     assert {name for name in given if "--signal=USR1@" in given[name].get("slurm_extra", "")} == {
         name for name, text in rules().items() if "ssc.training." in text

@@ -4,25 +4,26 @@ import itertools
 import json
 import os
 import random
+import subprocess
 import sys
 
 import pytest
 
+from ssc.workflow.stage_table import RULES
 from tests.faults import __main__ as command
 from tests.faults.corruptions import corruptions, ways
 from tests.faults.harness import (
-    Job,
     Outcome,
-    Place,
     differences,
-    jobs,
     not_whole,
     results,
+    script_processes,
     scripts_by_rule,
     table,
     traceback_in,
 )
 from tests.faults.kills import kills
+from tests.faults.snakemake import ROOT, Job, Place, jobs
 
 OUTPUT = """\
 [Tue Nov 24 12:41:34 2026]
@@ -69,7 +70,7 @@ def test_results_are_compared_by_content_without_times(tmp_path):
         (own / "logs").mkdir(parents=True)
         (own / "logs" / "cams.log").write_text(f"{seconds}")
         (own / "costs.tsv").write_text(f"{seconds}")
-        (own / ".seeds.json.0.kept").write_text(f"{seconds}")
+        (own / ".seeds.json.0.cache").write_text(f"{seconds}")
         (own / "irn.safetensors.checkpoint").write_text(f"{seconds}")
         (own / "metrics.tsv").write_text(f"stage\tmiou\tseconds\tmemory_mb\nseeds\t{miou}\t{seconds}\t{seconds}\n")
         (own / "seeds.json").write_text(json.dumps({"miou": 1}))
@@ -102,7 +103,7 @@ def test_every_damage_changes_the_file_and_some_leave_its_time(tmp_path):
     assert 0 < unnoticed < 12
 
 
-def test_a_traceback_is_no_sentence():
+def test_a_traceback_is_no_message():
     assert traceback_in("Traceback (most recent call last):\n  File ...")
     assert not traceback_in("Error: photos/a.jpg is empty; restore it.")
 
@@ -111,13 +112,37 @@ def test_every_rule_with_a_script_can_be_found_among_the_processes(tmp_path):
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "a.smk").write_text(
         'rule one:\n    script:\n        "../workflow_scripts/first.py"\n\n\n'
-        'rule none:\n    input: "x"\n\n\nrule two:\n    script:\n        "../workflow_scripts/second.py"\n'
+        'rule none:\n    input: "x"\n\n\nrule two:\n    script:\n        "../workflow_scripts/second.py"\n\n\n'
+        'if a:\n\n    rule three:\n        script:\n            "../workflow_scripts/third.py"\n\n'
+        'else:\n\n    rule three:\n        script:\n            "../workflow_scripts/other.py"\n'
     )
-    assert scripts_by_rule(tmp_path) == {"one": "first", "two": "second"}
+    assert scripts_by_rule(tmp_path) == {"one": "first", "two": "second", "three": "third|other"}
+
+
+def test_the_scripts_of_the_workflow_are_found_and_exist():
+    found = scripts_by_rule(ROOT)
+    scripts = {path.stem for path in (ROOT / "workflow_scripts").glob("*.py")}
+    assert set(RULES) < set(found)
+    assert {name for names in found.values() for name in names.split("|")} <= scripts
+
+
+def test_a_process_is_found_by_any_of_the_scripts_of_its_rule(tmp_path):
+    script = tmp_path / ".snakemake" / "scripts" / "tmpabc.other.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    try:
+        process.stdout.read(1)  # it runs
+        assert script_processes([process.pid], "third|other") == [process.pid]
+        assert script_processes([process.pid], "third|the") == []
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def test_settings_are_changed_under_their_dotted_keys(tmp_path):
-    place = Place(tmp_path, tmp_path)
+    place = Place(tmp_path, tmp_path, tmp_path / "my.yaml")
     place.configfile.write_text("irn: {epochs: 3}\n")
     place.change("irn.lr", 0.5)
     place.change("seeds.threshold", 0.3)
@@ -135,7 +160,7 @@ def test_the_campaign_ends_with_an_error_if_anything_is_lost_or_stale(monkeypatc
     assert ended.value.code == status
     told = capsys.readouterr().out
     assert f"| kills | 3 | {3 - status} | {len(lost)} | {len(stale)} |" in told
-    assert all(sentence in told for sentence in (*lost, *stale))
+    assert all(text in told for text in (*lost, *stale))
 
 
 def test_table_says_what_was_skipped_and_how_often_each_rule_was_hit():
