@@ -47,10 +47,11 @@ class Rule(Protocol):
 
 
 def launch(train: Callable[..., None], rule: Rule, *, seed: int, settings: BaseModel, **arguments) -> None:
-    """Run `train(Run(...), settings=settings, **arguments)` as a rule asks for it: with several GPUs, or with `device: cpu`
-    that many times, in as many processes. The result does not depend on their number.
+    """Run `train(Run(...), settings=settings, **arguments)` as a rule asks for it: with several GPUs, or with `device:
+    cpu` that many times, in as many processes. The result does not depend on their number.
 
-    Each process has a GPU of its own, or its part of this process's threads on the CPU; `workers` are divided among them.
+    Each process has a GPU of its own, or its part of this process's threads on the CPU; `workers` are divided among
+    them.
 
     Args:
         train: function of a module, such as `train_classifier`.

@@ -1,4 +1,4 @@
-"""The losses of a training, written step by step while it runs: a table, and event files of TensorBoard if asked for."""
+"""The losses of a training, written step by step while it runs: a table, and TensorBoard's event files if asked for."""
 
 import importlib
 import math
@@ -10,7 +10,7 @@ from ssc.runtime.errors import InputError
 
 
 class LossTable:
-    """A TSV with the columns step (from 1), lr (of the first parameters) and one for each loss, empty before it sets in.
+    """A TSV with the columns step (from 1), lr (of the first parameters) and one per loss, empty before it sets in.
 
     Args:
         path: the file; it is written as the training goes on, by the main process.

@@ -53,8 +53,8 @@ def decisive_settings(settings: Settings, stage: str) -> dict:
 
 
 def reported_stages(settings: Settings) -> list[str]:
-    """The stages whose mIoU a run reports: those on the way to its predictions, and those that need no training beyond it
-    because weights or files are ready. The predictions always are."""
+    """The stages whose mIoU a run reports: those on the way to its predictions, and those that need no training beyond
+    it because weights or files are ready. The predictions always are."""
     given = settings.ready
     trains = not given.segmentation
     seeds = bool(given.cams or given.classifier) or (trains and not given.pseudo_labels)
@@ -91,8 +91,8 @@ def refines_cams(settings: Settings) -> bool:
 
 
 def start_weights(settings: Settings) -> dict[str, list[str]]:
-    """By stage of training, the weights that it starts from as the configuration has them (a file, `imagenet`, `none` or
-    `warm_start`), those of the loss network among them."""
+    """By stage of training, the weights that it starts from as the configuration has them (a file, `imagenet`, `none`
+    or `warm_start`), those of the loss network among them."""
     starts = {stage: [getattr(settings, stage).weights] for stage in TRAININGS}
     if uses_loss_network(settings):
         starts["classifier"].append(settings.classifier.cdr.weights)

@@ -1,4 +1,4 @@
-"""Files that say again what the code says: `python -m ssc.workflow.generated` writes them, `--check` says which differ."""
+"""Files that repeat what the code says: `python -m ssc.workflow.generated` writes them, `--check` compares."""
 
 import json
 import re

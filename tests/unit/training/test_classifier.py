@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 
 from ssc.archive import Archive
-from ssc.data.index import Row, read_index
-from ssc.models import CAMClassifier, ReconstructionNet
+from ssc.data.index import Index, Row, read_index, write_index
+from ssc.models import IRN, CAMClassifier, ReconstructionNet
 from ssc.models.weights import load_part, read_header, save_weights
 from ssc.runtime.errors import InputError
-from ssc.training.classifier import Sampler, start_from
+from ssc.stages.cams import write_cams
+from ssc.training.classifier import Sampler, is_classifier, start_from
 from ssc.training.run import Run
-from tests.unit.training.trainings import CLASSES, make_data, options, train, training
+from ssc.workflow.settings import CAMs
+from tests.unit.training.trainings import CLASSES, at_step, die, make_data, options, train, training, with_changes
 
 
 def test_what_is_written(trained):
@@ -115,30 +117,93 @@ def loaded(model, other):
     )
 
 
-@pytest.mark.parametrize(("classes", "parts"), [(CLASSES, (True, True)), (["red", "blue"], (True, False))])
-def test_a_classifier_of_the_same_classes_is_taken_whole(tmp_path, classes, parts):
+def test_a_classifier_of_the_same_classes_is_known(tmp_path):
+    saved_classifier(tmp_path / "x.safetensors")
+    assert is_classifier(tmp_path / "x.safetensors", CLASSES)
+    assert not is_classifier(tmp_path / "x.safetensors", ["red", "blue"])
+    assert not is_classifier(tmp_path / "x.safetensors", CLASSES[::-1])
+    save_file(CAMClassifier(2, "tiny").backbone.state_dict(), tmp_path / "tiny.safetensors")
+    assert not is_classifier(tmp_path / "tiny.safetensors", CLASSES)
+    save_weights(tmp_path / "irn.safetensors", {"irn": (IRN("tiny"), {})}, classes=CLASSES)
+    assert not is_classifier(tmp_path / "irn.safetensors", CLASSES)
+
+
+def test_it_starts_from_a_whole_classifier_a_backbone_or_nothing(tmp_path):
     source = saved_classifier(tmp_path / "x.safetensors")
-    model = CAMClassifier(2, "tiny", output_stride=8)
-    start_from(model, tmp_path / "x.safetensors", classes)
-    assert loaded(model, source) == parts
-
-
-def test_backbone_weights_of_others_and_none(tmp_path):
-    source = CAMClassifier(2, "tiny")
     save_file(source.backbone.state_dict(), tmp_path / "tiny.safetensors")
-    model = CAMClassifier(2, "tiny")
-    start_from(model, None, CLASSES)
-    assert loaded(model, source) == (False, False)
-    start_from(model, tmp_path / "tiny.safetensors", CLASSES)
-    assert loaded(model, source) == (True, False)
+    for initial, whole, parts in (
+        ("x.safetensors", True, (True, True)),
+        ("x.safetensors", False, (True, False)),
+        ("tiny.safetensors", False, (True, False)),
+        (None, False, (False, False)),
+    ):
+        model = CAMClassifier(2, "tiny", output_stride=8)
+        start_from(model, initial and tmp_path / initial, whole=whole)
+        assert loaded(model, source) == parts
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     saved_classifier(tmp_path / "x.safetensors", "resnet18")
-    with pytest.raises(InputError, match=r"x\.safetensors: tensor"):
-        start_from(CAMClassifier(2, "tiny"), tmp_path / "x.safetensors", CLASSES)
+    for whole in (True, False):
+        with pytest.raises(InputError, match=r"x\.safetensors: tensor"):
+            start_from(CAMClassifier(2, "tiny"), tmp_path / "x.safetensors", whole=whole)
     with pytest.raises(InputError, match=r"absent\.safetensors does not exist"):
-        start_from(CAMClassifier(2, "tiny"), tmp_path / "absent.safetensors", CLASSES)
+        start_from(CAMClassifier(2, "tiny"), tmp_path / "absent.safetensors", whole=False)
+
+
+# A class that is renamed
+
+
+def renamed(data, folder, classes):
+    """The same photos, their classes with other names."""
+    write_index(folder / "renamed.tsv", Index(classes, read_index(data.index).rows))
+    return with_changes(data, index=folder / "renamed.tsv")
+
+
+def test_a_class_that_is_renamed_trains_nothing(data, tmp_path, monkeypatch):
+    """Neither the warm start, nor what starts from it, nor the CAMs; and a fresh run would write the same bytes."""
+    cams = CAMs(scales=[1.0])
+
+    def road(data, folder):
+        warm, output = folder / "warm.safetensors", folder / "classifier.safetensors"
+        for path in (warm, output, folder / "cams.zip"):  # as Snakemake does before it runs a rule
+            path.unlink(missing_ok=True)
+        train("classifier", data, warm, epochs=1, cdr={"enabled": False}, asm={"enabled": False})
+        train("classifier", data, output, epochs=1, initial=warm)
+        write_cams(
+            index=data.index, shard="1-of-1", weights=output, superpixels=None, output=folder / "cams.zip",
+            settings=cams, device="cpu",
+        )  # fmt: skip
+        return [path.read_bytes() for path in (warm, output, folder / "cams.zip")]
+
+    (tmp_path / "fresh").mkdir()
+    before = road(data, tmp_path)
+    new = renamed(data, tmp_path, ["crimson", "green"])
+    fresh = road(new, tmp_path / "fresh")
+    steps = at_step(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("ssc.stages.batching.read_image", die)
+        again = road(new, tmp_path)
+    assert steps == [] and again == fresh
+    assert again[:2] != before[:2] and again[2] == before[2]
+    for name in ("warm", "classifier"):
+        assert read_header(tmp_path / f"{name}.safetensors")["facts"]["classes"] == ["crimson", "green"]
+        own, other = (load(content) for content in (before[name == "classifier"], again[name == "classifier"]))
+        assert own.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in own.items())
+    assert road(data, tmp_path) == before and steps == []  # and back
+
+
+def test_weights_of_classes_that_become_the_same_by_renaming_count(data, tmp_path, monkeypatch):
+    """A file of the user's own is taken whole only where its classes are the data set's."""
+    arguments = {"num_classes": 2, "backbone": "tiny", "output_stride": 8}
+    save_weights(
+        tmp_path / "own.safetensors", {"classifier": (CAMClassifier(**arguments), arguments)}, classes=["a", "b"]
+    )
+    first = train("classifier", data, tmp_path / "x.safetensors", epochs=1, initial=tmp_path / "own.safetensors")
+    steps = at_step(monkeypatch)
+    new = renamed(data, tmp_path, ["a", "b"])
+    other = train("classifier", new, tmp_path / "x.safetensors", epochs=1, initial=tmp_path / "own.safetensors")
+    assert steps == [0, 1, 2] and other.losses()[0] != first.losses()[0]
 
 
 # Samples
