@@ -1,13 +1,10 @@
 """The configuration: its files validated and completed, experiments laid over it, its reference generated.
 
-What a single key may be stands in `ssc.workflow.settings`; here is what several of them must agree on. `python -m
-ssc.workflow.config` writes config/schema.json and docs/config.md, `--check` says whether they are up to date.
+What a single key may be stands in `ssc.workflow.settings`; here is what several of them must agree on.
 """
 
-import argparse
 import json
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +18,6 @@ from ssc.constants import STRIDE
 from ssc.data.releases import DOWNLOADS
 from ssc.models.networks import NETWORKS
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import write_text
 from ssc.workflow.experiments import sweep_experiments
 from ssc.workflow.section import Section
 from ssc.workflow.settings import KINDS, Common, Dataset, Experiment, Settings
@@ -377,7 +373,7 @@ def key_table() -> str:
         "released code states. A configuration file states the differences, and an experiment may set "
         f"{', '.join(f'`{key}`' for key in Experiment.model_fields)} for itself.",
         "",
-        "This page is generated: change ssc/workflow/settings.py, then run `python -m ssc.workflow.config`.",
+        "This page is generated: change ssc/workflow/settings.py, then run `python -m ssc.workflow.generated`.",
     ]
     for heading, section in _sections(Settings):
         rules = section.model_json_schema(schema_generator=_FileSchema)["properties"]
@@ -419,26 +415,3 @@ def _values(rule: dict) -> str:
     limits = [f"{sign} {rule[limit]:,}" for limit, sign in _LIMITS.items() if limit in rule]
     words = f"{_TYPES[rule['type']]} {', '.join(limits)}".strip()
     return f"{words} of {_values(rule['items'])}" if "items" in rule else words
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the generated files, or with `--check` say which of them are out of date; the exit status is 1 then."""
-    parser = argparse.ArgumentParser(prog="python -m ssc.workflow.config", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args(arguments).check
-    stale = False
-    for name, text in (
-        ("config/schema.json", json.dumps(json_schema(), indent=2) + "\n"),
-        ("docs/config.md", key_table()),
-    ):
-        path = ROOT / name
-        if not check:
-            write_text(path, text)
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            print(f"{name} is not what ssc/workflow/settings.py says; run `python -m ssc.workflow.config`.")
-            stale = True
-    return int(stale)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def texts() -> Iterator[tuple[Path, str]]:
     """Each generated file and what it should hold; of some files a part alone is generated."""
-    yield ROOT / "config" / "schema.json", json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+    yield ROOT / "config" / "schema.json", json.dumps(json_schema(), indent=2) + "\n"
     yield ROOT / "docs" / "config.md", key_table()
     yield _with(ROOT / "README.md", r"(?<=```mermaid\n).*?(?=```)", graph())
     yield _with(ROOT / "profiles/slurm/config.yaml", r"(?<=\nslurm-array-jobs: ).*?(?=\n)", ", ".join(sharded_rules()))

@@ -81,16 +81,10 @@ def content_digest(path: str | Path) -> str:
             header = json.loads(handle.read(min(length, _HEADER_LIMIT)))
             own = json.loads(header["__metadata__"].pop("ssc"))
             del own["facts"]["classes"]
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ):  # of others, or damaged, which its reader will tell
+        except (ValueError, LookupError, TypeError, AttributeError):  # another's, or damaged, as its reader will say
             return file_digest(path)
-        return hashlib.sha256(
-            json.dumps([header, own, hashlib.file_digest(handle, "sha256").hexdigest()], sort_keys=True).encode()
-        ).hexdigest()
+        tensors = hashlib.file_digest(handle, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps([header, own, tensors], sort_keys=True).encode()).hexdigest()
 
 
 def counted_code(module: str, words: Iterable[str] = ()) -> dict[str, str]:

@@ -196,9 +196,8 @@ def test_a_class_that_is_renamed_trains_nothing(data, tmp_path, monkeypatch):
 def test_weights_of_classes_that_become_the_same_by_renaming_count(data, tmp_path, monkeypatch):
     """A file of the user's own is taken whole only where its classes are the data set's."""
     arguments = {"num_classes": 2, "backbone": "tiny", "output_stride": 8}
-    save_weights(
-        tmp_path / "own.safetensors", {"classifier": (CAMClassifier(**arguments), arguments)}, classes=["a", "b"]
-    )
+    parts = {"classifier": (CAMClassifier(**arguments), arguments)}
+    save_weights(tmp_path / "own.safetensors", parts, classes=["a", "b"])
     first = train("classifier", data, tmp_path / "x.safetensors", epochs=1, initial=tmp_path / "own.safetensors")
     steps = at_step(monkeypatch)
     new = renamed(data, tmp_path, ["a", "b"])

@@ -13,8 +13,7 @@ import yaml
 
 from ssc.models.networks import NETWORKS
 from ssc.runtime.errors import InputError
-from ssc.workflow import config as module
-from ssc.workflow.config import MOVED, complete, json_schema, key_table, main, refuse_repeats, resolve, split_seed
+from ssc.workflow.config import MOVED, complete, json_schema, key_table, refuse_repeats, resolve, split_seed
 from ssc.workflow.settings import KINDS, Common, Experiment, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -539,24 +538,6 @@ def test_text_that_is_no_whole_number_is_refused(text):
 
 
 # The files that are generated
-
-
-def test_the_generated_files_are_up_to_date(capsys):
-    assert main(["--check"]) == 0, capsys.readouterr().out
-
-
-def test_a_stale_file_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    assert main(["--check"]) == 1
-    assert main([]) == 0
-    assert main(["--check"]) == 0
-    schema, table = tmp_path / "config" / "schema.json", tmp_path / "docs" / "config.md"
-    assert json.loads(schema.read_text()) == json_schema() and table.read_text() == key_table()
-    capsys.readouterr()
-    table.write_text("old")
-    assert main(["--check"]) == 1
-    said = capsys.readouterr().out
-    assert "docs/config.md" in said and "schema.json" not in said and table.read_text() == "old"
 
 
 @cache
