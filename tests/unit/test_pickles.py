@@ -17,7 +17,7 @@ from ssc.models.weights import read_header
 from ssc.runtime.errors import InputError
 from ssc.stages.ready_files import import_cams
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # What runs code that it is given, beside all functions of the module pickle.
 FORBIDDEN = ("eval", "exec", "os.system", "yaml.load")
 
