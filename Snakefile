@@ -31,7 +31,9 @@ include: "rules/irn.smk"
 include: "rules/pseudo_labels.smk"
 include: "rules/segmentation.smk"
 include: "rules/ready.smk"
+include: "rules/report_inputs.smk"
 include: "rules/report.smk"
+include: "rules/ablation_inputs.smk"
 include: "rules/ablation.smk"
 
 

@@ -27,19 +27,6 @@ rule warm_start:
         "../workflow_scripts/warm_start.py"
 
 
-def warm_start(wildcards):
-    """Settings of the warm start of a backbone."""
-    run = resolved(config["experiment"])
-    return warm_start_settings(run, backbone=wildcards.backbone, output_stride=int(wildcards.stride))
-
-
-def loss_network(wildcards):
-    """Input function: weights of the perceptual loss's network, where there is one."""
-    run = resolved(wildcards.experiment)
-    own = run.classifier.cdr
-    return start(own.weights, own.network, run) if experiments.uses_loss_network(run) else []
-
-
 rule train_classifier:
     input:
         index=TRAIN_INDEX,

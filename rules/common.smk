@@ -12,7 +12,8 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 from ssc.data.index import SPLITS, read_index
-from ssc.data.releases import FOLDER, RELEASES, located, release_folders
+from ssc.data.build import deciding_files
+from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError
 from ssc.workflow import experiments
 from ssc.workflow.config import complete, refuse_repeats, resolve
@@ -164,6 +165,19 @@ def start_weights(stage):
         return start(own.weights, own.backbone, run)
 
     return file
+
+
+def warm_start(wildcards):
+    """Settings of the warm start of a backbone."""
+    run = resolved(config["experiment"])
+    return warm_start_settings(run, backbone=wildcards.backbone, output_stride=int(wildcards.stride))
+
+
+def loss_network(wildcards):
+    """Input function: weights of the perceptual loss's network, where there is one."""
+    run = resolved(wildcards.experiment)
+    own = run.classifier.cdr
+    return start(own.weights, own.network, run) if experiments.uses_loss_network(run) else []
 
 
 def code(module, *sections):

@@ -1,41 +1,9 @@
 # The data set: index of all images, ground-truth masks for evaluation.
 
-
-def index_settings():
-    """The data set as the index sees it: the demo's generated scenes are a folder like a user's own."""
-    data = config["dataset"]
-    if data["kind"] == "demo":
-        return {"kind": "folder", "root": str(rules.demo_data.output.folder), "masks": "masks"}
-    return located(resolved(config["experiment"]).dataset.decisive())
-
-
-def data_files():
-    """What decides on the index: folders to download, and files of the user's own folders.
-
-    None of those files is missing, so that the index can say what is.
-    """
-    data = {key: None if value == "download" else value for key, value in config["dataset"].items()}
-
-    def listed(root, place, pattern):
-        return [str(file) for file in sorted(Path(root, place).glob(pattern))] if root else []
-
-    match data["kind"]:
-        case "demo":
-            return rules.demo_data.output.folder
-        case "coco":
-            names = [data["train_instances"], data["val_instances"]]
-        case "folder":
-            names = [f"{data['root']}/{name}" for name in (data["labels"], data["classes"] or "classes.txt")]
-        case "voc":
-            splits = "ImageSets/Segmentation/*.txt"
-            names = [
-                file
-                for root in (data["root"], data["test_root"])
-                for place in ("VOCdevkit/VOC2012", "VOC2012", ".")
-                for file in listed(root, place, splits)
-            ]
-            names += [file for place in ("dataset", ".") for file in listed(data["sbd"], place, "*.txt")]
-    return release_folders(config["dataset"]) + [name for name in names if name and Path(name).exists()]
+# As the index sees it: the demo's generated scenes are a folder like a user's own.
+DATASET = located(resolved(config["experiment"]).dataset.decisive())
+if DATASET["kind"] == "demo":
+    DATASET = {"kind": "folder", "root": outputs("demo_data")["folder"], "masks": "masks"}
 
 
 rule demo_data:
@@ -60,7 +28,7 @@ rule demo_data:
 
 rule index:
     input:
-        data_files(),
+        rules.demo_data.output.folder if config["dataset"]["kind"] == "demo" else deciding_files(config["dataset"]),
     output:
         expand(SPLIT_INDEX, split=SPLITS),
         expand(SHARD_INDEX, split=SPLITS, shard=SHARDS),
@@ -76,7 +44,7 @@ rule index:
         mem_mb=growing(8000),
         runtime=growing(30),
     params:
-        dataset=index_settings(),
+        dataset=DATASET,
         source=[source_digest("ssc.data.build"), source_digest("ssc.data.check")],
     script:
         "../workflow_scripts/index.py"

@@ -1,19 +1,16 @@
 # DeepLabV2: training on the pseudo-labels, prediction, evaluation.
 
 
-def confidence_masks(wildcards):
-    """Input function: confidence masks where the segmentation is trained with them."""
-    own = resolved(wildcards.experiment).segmentation
-    used = own.confidence_mask or own.training == "cotraining"
-    return owned("pseudo_labels", shards(rules.random_walk.output.confidence))(wildcards) if used else []
-
-
 rule train_segmentation:
     input:
         index=TRAIN_INDEX,
         classes=CLASSES,
         pseudo_labels=owned("pseudo_labels", shards(rules.random_walk.output.labels)),
-        confidence=confidence_masks,
+        confidence=lambda w: (
+            owned("pseudo_labels", shards(rules.random_walk.output.confidence))(w)
+            if resolved(w.experiment).segmentation.uses_confidence()
+            else []
+        ),
         initial=start_weights("segmentation"),
     output:
         **outputs("train_segmentation"),

@@ -1,43 +1,72 @@
 """The files that repeat what the code says: schema, table of keys, the README's graph, Slurm's arrays."""
 
-import json
+import shutil
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
-from docs import generate as module
+from docs import generate
 from docs.generate import json_schema, key_table, main
 from ssc.workflow.config import complete
 from ssc.workflow.settings import Experiment
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
+FILES = ["config/schema.json", "docs/config.md", "README.md", "profiles/slurm/config.yaml"]
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the files that a test may edit."""
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(generate.ROOT / name, tmp_path / name)
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    return tmp_path
 
 
 def test_the_generated_files_are_up_to_date(capsys):
     assert main(["--check"]) == 0, capsys.readouterr().out
 
 
-def test_a_stale_file_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
-    for name in ("README.md", "profiles/slurm/config.yaml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    monkeypatch.setattr(module, "ROOT", tmp_path)
+def test_they_are_all_there(copy):
+    assert [path.relative_to(copy).as_posix() for path, _ in generate.texts()] == FILES
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config/schema.json", '"type"', '"kind"'),
+        ("docs/config.md", "classifier", "sorter"),
+        ("README.md", "cams --> seeds", "seeds --> cams"),
+        ("profiles/slurm/config.yaml", ", predictions", ""),
+    ],
+)
+def test_a_stale_file_is_named_and_written_anew(copy, capsys, name, old, new):
+    before = {path: Path(copy / path).read_text() for path in FILES}
+    stale = before[name].replace(old, new, 1)
+    assert stale != before[name]
+    (copy / name).write_text(stale)
     assert main(["--check"]) == 1
+    assert capsys.readouterr().out == f"{name} is not what the code says; run: python docs/generate.py\n"
+    assert (copy / name).read_text() == stale
     assert main([]) == 0
+    assert {path: Path(copy / path).read_text() for path in FILES} == before
+
+
+def test_of_a_page_the_part_alone_is_written(copy):
+    page = copy / "README.md"
+    page.write_text(f"Own words.\n{page.read_text()}")
     assert main(["--check"]) == 0
-    schema, table = tmp_path / "config" / "schema.json", tmp_path / "docs" / "config.md"
-    assert json.loads(schema.read_text()) == json_schema() and table.read_text() == key_table()
-    capsys.readouterr()
-    table.write_text("old")
-    profile = tmp_path / "profiles" / "slurm" / "config.yaml"
-    profile.write_text(profile.read_text().replace("random_walk, ", "", 1))
+
+
+def test_an_absent_file_is_written(copy):
+    for name in FILES[:2]:
+        (copy / name).unlink()
     assert main(["--check"]) == 1
-    said = capsys.readouterr().out
-    assert "docs/config.md" in said and "profiles/slurm" in said and "schema.json" not in said
-    assert table.read_text() == "old"
+    assert main([]) == 0 and main(["--check"]) == 0
 
 
 @cache

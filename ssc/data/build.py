@@ -1,8 +1,11 @@
 """From the `dataset` section of the configuration to an index."""
 
+from pathlib import Path
+
 from ssc.data.coco import index_coco
 from ssc.data.folder import index_folder
 from ssc.data.index import Index
+from ssc.data.releases import release_folders
 from ssc.data.voc import index_voc
 from ssc.runtime.errors import InputError
 
@@ -34,3 +37,27 @@ def build_index(dataset: dict) -> Index:
             return index_folder(**given("root", optional=("images", "labels", "masks", "classes")))
         case kind:
             raise InputError(f"dataset.kind is {kind!r}; use voc, coco or folder.")
+
+
+def deciding_files(dataset: dict) -> list[str]:
+    """What decides on the index of a data set: folders to download and unpack, and the user's own tables and lists.
+
+    None of the latter is missing, so that the index can say what is.
+
+    Args:
+        dataset: see `build_index`; `download` stands for a release (`ssc.data.releases`).
+    """
+    folders = release_folders(dataset)
+    dataset = {key: None if value == "download" else value for key, value in dataset.items()}
+    match dataset["kind"]:
+        case "coco":
+            files = [dataset[key] for key in ("train_instances", "val_instances") if dataset[key]]
+        case "folder":
+            files = [Path(dataset["root"]) / name for name in (dataset["labels"], dataset["classes"] or "classes.txt")]
+        case "voc":
+            roots = [Path(dataset[key]) for key in ("root", "test_root") if dataset[key]]
+            places = [folder / place for folder in roots for place in ("VOCdevkit/VOC2012", "VOC2012", ".")]
+            files = [file for place in places for file in sorted(place.glob("ImageSets/Segmentation/*.txt"))]
+            sbd = [Path(dataset["sbd"]) / place for place in ("dataset", ".")] if dataset["sbd"] else []
+            files += [file for place in sbd for file in sorted(place.glob("*.txt"))]
+    return folders + [str(file) for file in files if Path(file).exists()]

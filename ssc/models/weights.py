@@ -1,6 +1,7 @@
 """Weight files: safetensors with the options that rebuild the network."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,10 +29,20 @@ def save_weights(path: str | Path, parts: dict[str, tuple[nn.Module, dict]], **f
         header["parts"][name] = {"model": type(module).__name__, "options": options}
         for key, tensor in module.state_dict().items():
             tensors[f"{name}.{key}"] = tensor.detach().cpu().contiguous()
-    # One JSON string: safetensors does not keep the order of several header entries.
-    payload = save(tensors, metadata={"ssc": json.dumps(header, sort_keys=True)})
-    with atomic(path) as temporary:
-        temporary.write_bytes(payload)
+    _write(path, tensors, header)
+
+
+def rename_classes(path: str | Path, classes: Sequence[str]) -> None:
+    """Give the fact `classes` of a file of `save_weights` another value, atomically; the tensors stay as they are.
+
+    The file is then as if it had been written with these names.
+
+    Raises:
+        InputError: see `read_header`.
+    """
+    header = read_header(path)
+    header["facts"]["classes"] = list(classes)
+    _write(path, _tensors(path), header)
 
 
 def read_header(path: str | Path) -> dict:
@@ -91,6 +102,13 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     ending = f"backbone.{first}"
     prefixes = [name.removesuffix(first) for name in tensors if name == ending or name.endswith(f".{ending}")]
     _load(backbone, tensors, path, prefix=prefixes[0] if prefixes else "")
+
+
+def _write(path: str | Path, tensors: dict[str, torch.Tensor], header: dict) -> None:
+    # One JSON string: safetensors does not keep the order of several header entries.
+    payload = save(tensors, metadata={"ssc": json.dumps(header, sort_keys=True)})
+    with atomic(path) as temporary:
+        temporary.write_bytes(payload)
 
 
 def _open(path: str | Path):

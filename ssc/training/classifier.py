@@ -46,11 +46,12 @@ def train_classifier(
             several processes on the CPU.
     """
     table = read_index(index)
-    if run.restored(__name__, table, settings, [*superpixels, initial, loss_weights]):
+    whole = initial is not None and is_classifier(initial, table.classes)
+    if run.restored(__name__, table, settings, [*superpixels, initial, loss_weights], {"whole": whole}):
         return
     options = classifier_arguments(settings, table.num_classes)
     model = CAMClassifier(**options)
-    start_from(model, initial, table.classes)
+    start_from(model, initial, whole=whole)
     model = model.to(run.device, memory_format=torch.channels_last).eval()
     parts = {"classifier": (model, options)}
     groups = (model.backbone.parameters(), settings.lr), (model.classifier.parameters(), settings.head_lr)
@@ -106,17 +107,20 @@ class Sampler:
         return tensor, labels, crop
 
 
-def start_from(model: CAMClassifier, initial: str | Path | None, classes: list[str]) -> None:
-    """Load a classifier of the same classes as a whole, of any other weight file the backbone; None: nothing."""
-    if initial is None:
-        return
+def is_classifier(path: str | Path, classes: Sequence[str]) -> bool:
+    """Whether a weight file holds a classifier of these classes."""
     try:
-        header = read_header(initial)
-    except ValueError:
-        header = {"parts": {}, "facts": {}}  # torchvision's tensors have no header of ours
-    if "classifier" in header["parts"] and header["facts"].get("classes") == classes:
+        header = read_header(path)
+    except ValueError:  # torchvision's tensors have no header of ours
+        return False
+    return "classifier" in header["parts"] and header["facts"].get("classes") == classes
+
+
+def start_from(model: CAMClassifier, initial: str | Path | None, *, whole: bool) -> None:
+    """Load the whole classifier of a weight file, or the backbone alone; None: nothing."""
+    if whole:
         load_whole(model, initial, "classifier")
-    else:
+    elif initial is not None:
         load_backbone(model.backbone, initial)
 
 

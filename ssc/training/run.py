@@ -1,6 +1,6 @@
 """What the trainings share: their common arguments, and the loop around a step."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ssc.data.index import Index, Row
-from ssc.models.weights import save_weights
+from ssc.models.weights import read_header, rename_classes, save_weights
 from ssc.runtime import device as devices
 from ssc.runtime.distributed import global_sum, is_main, processes, rank, sum_gradients
 from ssc.runtime.progress import log, track
@@ -61,9 +61,16 @@ class Run:
         self.threads, self.workers, self.compile, self.memory = threads, workers, compile, memory
         self._table = LossTable(self.losses, tensorboard=log == "tensorboard")
 
-    def restored(self, module: str, table: Index, settings: BaseModel, files: Iterable[str | Path | None]) -> bool:
-        """Seed torch; whether an earlier training from the same code, settings, photos and files has left its result,
-        which is then put in place.
+    def restored(
+        self,
+        module: str,
+        table: Index,
+        settings: BaseModel,
+        files: Iterable[str | Path | None],
+        values: Mapping = {},
+    ) -> bool:
+        """Seed torch; whether an earlier training from the same code, settings, photos, files and other `values` has
+        left its result, which is then put in place. Classes may have other names by now; the weights get these.
 
         On the CPU sums are cut by threads: `threads` fixes their number, of all processes together; None leaves it.
         Kernels are deterministic (CUDA's few without such a one warn).
@@ -74,6 +81,7 @@ class Run:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         values = {
+            **values,
             "classes": table.num_classes,
             "images": [row.key for row in table.split("train")],
             "seed": self.seed,
@@ -88,6 +96,9 @@ class Run:
             if is_main():
                 for path in (self.output, self.losses):
                     cache.restore(path, self._fingerprint)
+                if read_header(self.output)["facts"]["classes"] != table.classes:
+                    rename_classes(self.output, table.classes)
+                    cache.keep(self.output, self._fingerprint)
                 checkpoint_path(self.output).unlink(missing_ok=True)  # of a job that was killed when it was done
         return found
 

@@ -24,6 +24,7 @@ _ROOT = Path(__file__).parents[1]
 _NOT_COUNTED = re.compile(r"ssc\.(workflow|cli|runtime(?!\.(device|distributed)\b))\b")
 _REFERENCE = re.compile(r"ssc(\.\w+)*:\w+")
 _LOG = "ssc.runtime.progress:log"
+_HEADER_LIMIT = 100_000_000  # bytes, as the format has it
 
 
 def source_digest(module: str, *sections: Section | Iterable[str]) -> str:
@@ -56,11 +57,11 @@ def fingerprint(
         module: the module of `ssc` that makes it; its code counts, see `source_digest`.
         settings: the section of the configuration that it depends on; what `decisive` leaves out does not count.
         values: other JSON values, such as the seed.
-        files: files that count by their content; None stands for one that is not used.
+        files: files that count by their content, see `content_digest`; None stands for one that is not used.
         words: names besides those in `settings` that choose among the entries of tables.
     """
     code = source_digest(module, settings.words() if settings else (), words)
-    digests = [path if path is None else file_digest(path) for path in files]
+    digests = [path if path is None else content_digest(path) for path in files]
     return _short([code, settings.decisive() if settings else None, dict(values), digests])
 
 
@@ -68,6 +69,22 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def content_digest(path: str | Path) -> str:
+    """Digest of a file's content, hexadecimal; of weights without the names of the classes, which change no number."""
+    if Path(path).suffix != ".safetensors":
+        return file_digest(path)
+    with Path(path).open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        try:
+            header = json.loads(handle.read(min(length, _HEADER_LIMIT)))
+            own = json.loads(header["__metadata__"].pop("ssc"))
+            del own["facts"]["classes"]
+        except (ValueError, LookupError, TypeError, AttributeError):  # another's, or damaged, as its reader will say
+            return file_digest(path)
+        tensors = hashlib.file_digest(handle, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps([header, own, tensors], sort_keys=True).encode()).hexdigest()
 
 
 def counted_code(module: str, words: Iterable[str] = ()) -> dict[str, str]:

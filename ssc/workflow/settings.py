@@ -288,6 +288,10 @@ class Segmentation(Section):
     weight_decay: Weight = Field(0.0001, description="Weight decay.")
     freeze_norm: bool = Field(False, description="Batch norms keep their running statistics.")
 
+    def uses_confidence(self) -> bool:
+        """Whether the training looks at the confidence masks."""
+        return self.confidence_mask or self.training == "cotraining"
+
 
 class PredictionCRF(CRF):
     """Dense CRF after the network."""

@@ -114,7 +114,7 @@ STAGES = {
     ),
     "cams": Stage(
         title="seeds",
-        reads=("classifier",),
+        reads=("superpixels", "classifier"),
         settings=("cams",),
         ready="folder",
         rules=(Rule("cams", "ssc.stages.cams", {"archive": "cams/{shard}.zip"}),),

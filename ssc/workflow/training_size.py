@@ -35,7 +35,7 @@ def measure_trainings(settings: Settings, num_classes: int) -> tuple[dict[str, i
             try:
                 networks, step = build(settings, num_classes)
             except ValueError as error:
-                raise InputError(f"{stage}: {error}.") from None
+                raise InputError(f"{stage}: {str(error).rstrip('.')}.") from None
             image = torch.empty(2, 3, own.crop, own.crop)  # of one photo, a batch norm may see a single value
             constant = [tensor for network in networks for tensor in network.state_dict().values()]
             weights[stage] = 4 * sum(map(count_parameters, networks))

@@ -8,7 +8,14 @@ from torch.nn import functional as F
 
 from ssc.models.backbones import backbone, freeze_batch_norm
 from ssc.models.networks import NETWORKS
-from tests.unit.networks_by_hand import deeplab_resnet50, on_meta, rand, randomised, torchvision_stages, with_weights_of
+from tests.unit.models.networks_by_hand import (
+    deeplab_resnet50,
+    on_meta,
+    rand,
+    randomised,
+    torchvision_stages,
+    with_weights_of,
+)
 
 CHOICES = [(name, stride) for name, network in NETWORKS.items() for stride in network.output_strides]
 

@@ -12,7 +12,7 @@ import ssc.models.backbones
 from ssc.models.backbones import Backbone
 from ssc.models.classifier import CAMClassifier
 from ssc.models.networks import NETWORKS, Network
-from tests.unit.networks_by_hand import on_meta, rand, randomised, suppress
+from tests.unit.models.networks_by_hand import on_meta, rand, randomised, suppress
 
 
 def small_classifier(**options):

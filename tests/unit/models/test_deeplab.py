@@ -8,7 +8,14 @@ from torch.nn import functional as F
 from ssc.models.deeplab import DeepLabV2, load_networks, mean_logits
 from ssc.models.weights import save_weights
 from ssc.runtime.errors import InputError
-from tests.unit.networks_by_hand import deeplab_resnet50, on_meta, rand, randomised, torchvision_stages, with_weights_of
+from tests.unit.models.networks_by_hand import (
+    deeplab_resnet50,
+    on_meta,
+    rand,
+    randomised,
+    torchvision_stages,
+    with_weights_of,
+)
 
 
 @pytest.mark.parametrize("stride", [8, 16])

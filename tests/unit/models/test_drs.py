@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ssc.models.drs import DiscriminativeRegionSuppression, blocks_ending_in_relu
-from tests.unit.networks_by_hand import rand
+from tests.unit.models.networks_by_hand import rand
 
 
 @settings(max_examples=40, deadline=None)

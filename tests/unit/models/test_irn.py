@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from ssc.models.irn import IRN
-from tests.unit.networks_by_hand import on_meta, rand, randomised, torchvision_stages
+from tests.unit.models.networks_by_hand import on_meta, rand, randomised, torchvision_stages
 
 
 @pytest.fixture(scope="module")

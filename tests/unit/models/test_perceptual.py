@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssc.models.perceptual import loss_network
-from tests.unit.networks_by_hand import rand, torchvision_stages
+from tests.unit.models.networks_by_hand import rand, torchvision_stages
 
 
 def test_a_backbone_serves_as_loss_network():

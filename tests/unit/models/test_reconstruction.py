@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from ssc.models.reconstruction import LayerNorm, ReconstructionNet
-from tests.unit.networks_by_hand import on_meta, rand
+from tests.unit.models.networks_by_hand import on_meta, rand
 
 
 def test_reconstruction_net_of_the_paper():

@@ -6,7 +6,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from ssc.models import CAMClassifier, DeepLabV2, ReconstructionNet, backbone
-from ssc.models.weights import load_backbone, load_part, read_header, save_weights
+from ssc.models.weights import load_backbone, load_part, read_header, rename_classes, save_weights
 from ssc.runtime.errors import InputError
 
 OPTIONS = {"num_classes": 3, "backbone": "tiny", "output_stride": 8, "delta": 0.4}
@@ -193,3 +193,21 @@ def test_a_refused_file_changes_nothing(tmp_path, torchvision_state):
     with pytest.raises(InputError, match=r"layer4.1.bn2.bias has shape \(3,\)"):
         load_backbone(model, tmp_path / "resnet18.safetensors")
     assert same_tensors(model.state_dict(), before)
+
+
+def test_renamed_classes_are_as_if_the_file_had_been_written_with_them(saved, tmp_path):
+    path, model, decoder = saved
+    (tmp_path / "x.safetensors").write_bytes(path.read_bytes())
+    parts = {"classifier": (model, OPTIONS), "reconstruction": (decoder, DECODER)}
+    save_weights(tmp_path / "fresh.safetensors", parts, classes=["a", "a longer name", "ü"], seed=4)
+    rename_classes(tmp_path / "x.safetensors", ("a", "a longer name", "ü"))
+    assert (tmp_path / "x.safetensors").read_bytes() == (tmp_path / "fresh.safetensors").read_bytes()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["fresh.safetensors", "x.safetensors"]
+
+
+def test_classes_of_other_files_are_not_renamed(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    before = (tmp_path / "x.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"x\.safetensors was not written by ssc"):
+        rename_classes(tmp_path / "x.safetensors", ["a"])
+    assert (tmp_path / "x.safetensors").read_bytes() == before

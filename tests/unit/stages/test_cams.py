@@ -11,6 +11,7 @@ from ssc.data.transforms import read_image, scaled_view
 from ssc.models.classifier import CAMClassifier
 from ssc.models.weights import save_weights
 from ssc.stages.cams import write_cams
+from ssc.workflow.settings import CAMs
 
 CLASSES = 3
 
@@ -33,7 +34,7 @@ def cams_of(model: CAMClassifier, image: np.ndarray, scales: list[float]) -> tor
 def test_extracted_cams_are_normalised_maps_of_the_classes_present(model, tiny_set, tmp_path):
     options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
     save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
-    settings = {"scales": [1.0, 0.5], "drs": True, "refine": "none"}
+    settings = CAMs(scales=[1.0, 0.5])
     found = {}
     for shard in ("1-of-2", "2-of-2"):
         write_cams(
@@ -53,7 +54,7 @@ def test_extracted_cams_are_normalised_maps_of_the_classes_present(model, tiny_s
         assert stored["classes"].dtype == np.int16 and stored["cams"].dtype == np.float16
         assert stored["classes"].tolist() == list(row.labels)
         image = read_image(row.image)
-        raw = cams_of(model, image, settings["scales"]).numpy()
+        raw = cams_of(model, image, settings.scales).numpy()
         assert stored["cams"].shape == (len(row.labels), *raw.shape[1:])
         for label, cam in zip(row.labels, stored["cams"], strict=True):
             peak = raw[label - 1].max()
@@ -77,7 +78,7 @@ def test_a_silent_class_has_zero_cams_not_nan(tiny_set, tmp_path):
         weights=tmp_path / "w.safetensors",
         superpixels=None,
         output=tmp_path / "cams.zip",
-        settings={"scales": [1.0], "drs": True, "refine": "none"},
+        settings=CAMs(scales=[1.0]),
         device="cpu",
     )
     assert (Archive(tmp_path / "cams.zip").arrays("a")["cams"] == 0).all()
@@ -95,7 +96,7 @@ def test_drs_can_be_left_out_of_the_extraction(tiny_set, tmp_path):
             weights=tmp_path / "classifier.safetensors",
             superpixels=None,
             output=tmp_path / f"{drs}.zip",
-            settings={"scales": [1.0], "drs": drs, "refine": "none"},
+            settings=CAMs(scales=[1.0], drs=drs),
         )
         found.append((tmp_path / f"{drs}.zip").read_bytes())
     assert found[0] != found[1]
@@ -116,7 +117,7 @@ def test_cams_are_averaged_over_superpixels_before_they_are_normalised(tiny_set,
             weights=tmp_path / "w.safetensors",
             superpixels=tmp_path / "superpixels.zip",
             output=tmp_path / f"cams_{refine}.zip",
-            settings={"scales": [1.0], "drs": True, "refine": refine},
+            settings=CAMs(scales=[1.0], refine=refine),
             device="cpu",
         )
     plain, refined = Archive(tmp_path / "cams_none.zip"), Archive(tmp_path / "cams_superpixels.zip")

@@ -9,17 +9,9 @@ from ssc.data.index import read_index
 from ssc.data.transforms import read_image
 from ssc.seeds import confident_labels
 from ssc.stages.irn_labels import write_irn_labels
+from ssc.workflow.settings import IRNLabels
 
-CRF = {
-    "confidence": 0.7,
-    "iterations": 3,
-    "gaussian_sxy": 3,
-    "gaussian_weight": 3,
-    "bilateral_sxy": 50,
-    "bilateral_srgb": 5,
-    "bilateral_weight": 10,
-}
-IRN_LABELS = {"foreground": 0.5, "background": 0.25, "crf": CRF}
+SETTINGS = IRNLabels(foreground_threshold=0.5, background_threshold=0.25, crf={"iterations": 3})
 
 
 def smooth(rng: np.random.Generator, count: int, height: int, width: int) -> torch.Tensor:
@@ -47,7 +39,7 @@ def test_irn_labels_of_a_shard(tiny_set, cam_archive, tmp_path, threads):
         shard="1-of-1",
         cams=cam_archive,
         output=tmp_path / "labels.zip",
-        settings=IRN_LABELS,
+        settings=SETTINGS,
         threads=threads,
     )
     written, cams = Archive(tmp_path / "labels.zip"), Archive(cam_archive)
@@ -56,7 +48,9 @@ def test_irn_labels_of_a_shard(tiny_set, cam_archive, tmp_path, threads):
         image = read_image(row.image)
         if row.labels:
             maps = upsample(torch.from_numpy(cams.arrays(row.id)["cams"]), image.shape[:2])
-            expected = confident_labels(image, np.array(row.labels), maps, IRN_LABELS)
+            crf = {"iterations": 3, "gaussian": (3, 3), "bilateral": (50, 5, 10)}
+            thresholds = {"foreground_threshold": 0.5, "background_threshold": 0.25}
+            expected = confident_labels(image, np.array(row.labels), maps, **thresholds, crf=crf)
             assert len(np.unique(expected)) > 1
         else:
             expected = np.zeros(image.shape[:2])

@@ -13,8 +13,9 @@ from ssc.models.irn import IRN
 from ssc.models.weights import save_weights
 from ssc.pseudo_labels import edge_map
 from ssc.stages.pseudo_labels import write_pseudo_labels
+from ssc.workflow.settings import PseudoLabels
 
-WALK = {"scale": 1.0, "radius": 3, "beta": 10, "exp_times": 4, "background": 0.6, "keep": 0.5}
+WALK = PseudoLabels(radius=3, exp_times=4, threshold=0.6)
 IRN_OPTIONS = {"backbone": "tiny", "output_stride": 8}
 
 
@@ -84,7 +85,7 @@ def test_pseudo_labels_of_a_shard(irn, tiny_set, cam_archive, tmp_path, scale):
             weights=tmp_path / "irn.safetensors",
             output=tmp_path / f"labels-{shard}.zip",
             confidence=tmp_path / f"mask-{shard}.zip",
-            settings={**WALK, "scale": scale},
+            settings=WALK.model_copy(update={"scale": scale}),
             device="cpu",
         )
     written = Archive(*tmp_path.glob("labels-*.zip"))
@@ -99,8 +100,8 @@ def test_pseudo_labels_of_a_shard(irn, tiny_set, cam_archive, tmp_path, scale):
             continue
         cams = torch.from_numpy(Archive(cam_archive).arrays(row.id)["cams"].astype(np.float32))
         full = walk_by_hand(cams, edge_map(irn, image, scale=scale), image.shape[:2], scale).numpy()
-        scores = np.concatenate([np.full((1, *image.shape[:2]), WALK["background"], np.float32), full])
+        scores = np.concatenate([np.full((1, *image.shape[:2]), WALK.threshold, np.float32), full])
         np.testing.assert_array_equal(labels, np.array([0, *row.labels])[scores.argmax(axis=0)])
         assert 0 in labels and set(np.unique(labels)) <= {0, *row.labels}
-        np.testing.assert_array_equal(mask == 1, confident_by_margins(scores, WALK["keep"]))
+        np.testing.assert_array_equal(mask == 1, confident_by_margins(scores, WALK.keep))
         assert set(np.unique(mask)) == {0, 1}

@@ -1,5 +1,6 @@
 import ast
 import itertools
+import json
 import random
 import shutil
 import subprocess
@@ -11,7 +12,14 @@ import pytest
 import torch
 
 from ssc.workflow import provenance
-from ssc.workflow.provenance import clear_caches, counted_code, file_digest, fingerprint, source_digest
+from ssc.workflow.provenance import (
+    clear_caches,
+    content_digest,
+    counted_code,
+    file_digest,
+    fingerprint,
+    source_digest,
+)
 from ssc.workflow.settings import IRN, Classifier, IRNLabels, Superpixels
 
 SOURCE = Path(provenance.__file__).parents[1]
@@ -424,3 +432,60 @@ def test_a_part_that_is_off_does_not_change_a_fingerprint():
 def test_file_digest(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert file_digest(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def weights(path, *, tensor=b"1234", options=1, facts=None, metadata=True):
+    """A file in the form of safetensors with one tensor and a header of `ssc`."""
+    own = {"parts": {"net": {"options": options}}, "facts": {"seed": 3} if facts is None else facts}
+    header = {"x": {"dtype": "U8", "shape": [len(tensor)], "data_offsets": [0, len(tensor)]}}
+    if metadata:
+        header["__metadata__"] = {"ssc": json.dumps(own)}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + tensor)
+    return path
+
+
+def test_of_weights_the_names_of_classes_do_not_count(tmp_path):
+    def digest(name="x.safetensors", **content):
+        return content_digest(weights(tmp_path / name, **content))
+
+    one = digest(facts={"classes": ["a", "b"], "seed": 3})
+    assert one == digest(facts={"seed": 3, "classes": ["b", "longer name"]})
+    others = [
+        digest(facts={"classes": ["a", "b"], "seed": 4}),
+        digest(facts={"classes": ["a", "b"], "seed": 3}, tensor=b"1235"),
+        digest(facts={"classes": ["a", "b"], "seed": 3}, tensor=b"12345"),
+        digest(facts={"classes": ["a", "b"], "seed": 3}, options=2),
+        digest(),
+        digest(name="x.pth", facts={"classes": ["a", "b"], "seed": 3}),
+        digest(name="x.pth", facts={"classes": ["b", "a"], "seed": 3}),
+    ]
+    assert len({one, *others}) == 8
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"abc",
+        (2**63).to_bytes(8, "little") + b"{}",
+        (5).to_bytes(8, "little") + b"\xff\xfe{}{",
+        (2).to_bytes(8, "little") + b"{}" + b"data",
+        (2).to_bytes(8, "little") + b"[]" + b"data",
+        (19).to_bytes(8, "little") + b'{"__metadata__": 1}',
+        (33).to_bytes(8, "little") + b'{"__metadata__": {"ssc": "torn"}}',
+        (30).to_bytes(8, "little") + b'{"__metadata__": {"ssc": "3"}}',
+        (40).to_bytes(8, "little") + b'{"__metadata__": {"ssc": "{\\"facts\\": 3}"}}',
+    ],
+)
+def test_other_weights_and_damaged_ones_count_as_they_are(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    assert content_digest(tmp_path / "x.safetensors") == file_digest(tmp_path / "x.safetensors")
+
+
+def test_a_fingerprint_takes_the_content_of_weights(tmp_path):
+    def own(classes, tensor=b"1234"):
+        path = weights(tmp_path / "x.safetensors", tensor=tensor, facts={"classes": classes})
+        return fingerprint("ssc.training.irn", files=[path])
+
+    assert own(["a"]) == own(["b"]) != own(["a"], tensor=b"1230")

@@ -8,7 +8,6 @@ from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.cams import read_cams
 from ssc.runtime.errors import InputError
 from ssc.stages.ready_files import import_cams, import_pseudo_labels, import_superpixels
 
@@ -68,7 +67,7 @@ def test_shards_part_the_images(tiny_set, folder, regions, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda path: path.unlink(), r"b.png does not exist; the folder that superpixels.folder names"),
+        (lambda path: path.unlink(), r"b.png does not exist; the folder that ready.superpixels names"),
         (lambda path: save_png(path, np.zeros((35, 29, 3), np.uint8)), r"b.png is 29x35, its photo .*b.png 35x29"),
         (lambda path: save_png(path, np.zeros((29, 35, 4), np.uint8)), r"b.png has mode RGBA; a superpixel picture is"),
         (lambda path: save_png(path, np.zeros((29, 35, 2), np.uint8)), r"b.png has mode LA"),
@@ -116,9 +115,9 @@ def test_cams_are_those_of_the_folder(tiny_set, folder, cams, tmp_path):
     written = Archive(tmp_path / "out.zip")
     assert written.ids() == ["a", "b", "c"]
     for name, expected in cams.items():
-        classes, maps = read_cams(written, name)
+        classes, maps = written.cams(name)
         assert classes.tolist() == LABELS[name]
-        np.testing.assert_array_equal(maps.numpy(), expected.astype(np.float16))
+        np.testing.assert_array_equal(maps, expected.astype(np.float16))
         stored = written.arrays(name)
         assert stored["classes"].dtype == np.int16 and stored["cams"].dtype == np.float16
 
@@ -158,7 +157,7 @@ def flip_a_byte(path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda path: path.unlink(), "a.npz does not exist; the folder that cams.folder names"),
+        (lambda path: path.unlink(), "a.npz does not exist; the folder that ready.cams names"),
         (rewrite(classes=np.array([1, 2])), r"a.npz holds classes \[1, 2\], the image's labels are \[1, 3\]"),
         (rewrite(classes=np.array([0, 2])), r"a.npz holds classes \[0, 2\]"),
         (rewrite(classes=np.array([1, 3, 3]), cams=np.zeros((3, 8, 12))), r"a.npz holds classes \[1, 3, 3\]"),
@@ -217,7 +216,7 @@ def test_pseudo_labels_are_those_of_the_folder(tiny_set, folder, labels, tmp_pat
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda path: path.unlink(), "b.png does not exist; the folder that pseudo_labels.folder names"),
+        (lambda path: path.unlink(), "b.png does not exist; the folder that ready.pseudo_labels names"),
         (lambda path: save_png(path, np.zeros((29, 36), np.uint8)), "b.png is 36x29, its photo .*b.png 35x29"),
         (lambda path: save_png(path, np.full((29, 35), 4, np.uint8)), "b.png holds the label 4; use 0..3 and 255"),
         (lambda path: save_png(path, np.zeros((29, 35, 3), np.uint8)), "b.png has mode RGB"),

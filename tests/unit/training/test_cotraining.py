@@ -1,4 +1,4 @@
-"""Mixing, online labels and losses of co-training against loops; the training itself is in test_training.py."""
+"""Mixing, online labels and losses of co-training against loops; the training itself is in test_segmentation.py."""
 
 import copy
 from itertools import combinations
@@ -19,15 +19,10 @@ from ssc.training.cotraining import (
     online_labels,
     paste,
 )
+from ssc.workflow.settings import Cotraining
 
 OPTIONS = {"num_classes": 4, "backbone": "tiny", "output_stride": 8, "rates": [1, 2]}
-SETTINGS = {
-    "warm_up": 1,
-    "mix_probability": 1.0,
-    "boundary_size": 1,
-    "boundary_weight": 0.2,
-    "online_confidence": 0.7,
-}
+SETTINGS = Cotraining(mix_probability=1.0, online_confidence=0.7)
 
 
 def draws(count, seed=0):
@@ -208,9 +203,9 @@ def slow_step(networks, image, labels, confident, *, online, settings, rngs):
             scores = np.exp(log_softmax(mean[b, :, y, x]))
             outside = bool(confident[b, y, x]) and labels[b, y, x] == 255
             source[b, y, x] = 255 if outside else int(scores.argmax())
-            source_confident[b, y, x] = bool(outside or scores.max() > settings["online_confidence"])
+            source_confident[b, y, x] = bool(outside or scores.max() > settings.online_confidence)
             drawable[b, y, x] = source[b, y, x] if source_confident[b, y, x] else 255
-    regions = draw_regions(drawable, probability=settings["mix_probability"], rngs=rngs)
+    regions = draw_regions(drawable, probability=settings.mix_probability, rngs=rngs)
     mixed_image, mixed_labels, mixed_confident = image.clone(), labels.clone(), confident.clone()
     edges = np.zeros((count, 32, 32), bool)
     for own in range(2 * half):
@@ -225,7 +220,7 @@ def slow_step(networks, image, labels, confident, *, online, settings, rngs):
             grown = ndimage.binary_dilation(region.numpy(), square)
             edges[own] = grown & ~ndimage.binary_erosion(region.numpy(), square, border_value=1)
     logits = [full_logits(network, mixed_image) for network in networks]
-    targets = (mixed_labels.numpy(), mixed_confident.numpy(), edges, settings["boundary_weight"])
+    targets = (mixed_labels.numpy(), mixed_confident.numpy(), edges, settings.boundary_weight)
     pairs = [slow_losses(logits[0], logits[1], *targets), slow_losses(logits[1], logits[0], *targets)]
     return np.sum(pairs, axis=0), regions, edges
 
@@ -234,7 +229,7 @@ def slow_step(networks, image, labels, confident, *, online, settings, rngs):
 @pytest.mark.parametrize(("count", "probability"), [(4, 0.5), (5, 1.0)])
 def test_losses_of_a_step(networks, online, count, probability):
     data = batch(count)
-    settings = {**SETTINGS, "mix_probability": probability, "boundary_weight": 0.7}
+    settings = SETTINGS.model_copy(update={"mix_probability": probability, "boundary_weight": 0.7})
     expected, regions, edges = slow_step(networks, *data, online=online, settings=settings, rngs=draws(count, 5))
     mixed = regions.flatten(1).any(dim=1).tolist()
     assert any(mixed) and not all(mixed)

@@ -4,22 +4,22 @@ import torch
 from PIL import Image
 
 from ssc.archive import Archive, write
-from ssc.cams import extract_cams
 from ssc.data.index import Index, Row, write_index
 from ssc.data.transforms import normalise, read_image, resize_image
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN
 from ssc.models.weights import save_weights
-from ssc.prediction import write_predictions
-from ssc.pseudo_labels import write_pseudo_labels
 from ssc.runtime.errors import InputError
-from ssc.stages import inference
+from ssc.stages import batching
 from ssc.stages.batching import infer, pixel_budget, stack_views
+from ssc.stages.cams import write_cams
+from ssc.stages.predictions import write_predictions
+from ssc.stages.pseudo_labels import write_pseudo_labels
+from ssc.workflow.settings import CAMs, Prediction, PseudoLabels
 
 SIZES = [(20, 28), (20, 28), (28, 20), (20, 28), (24, 24), (28, 20)]
 LABELS = [(1, 2), (2,), (1,), (), (2,), (1, 2)]
-CRF = {"iterations": 2, "gaussian_sxy": 1, "gaussian_weight": 3, "bilateral_sxy": 67, "bilateral_srgb": 3}
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_batches_of_equal_size_stay_within_the_budget(rows, pixels, batches):
 
 def test_few_photos_are_read_ahead(rows, monkeypatch):
     read, many = [], rows * 20
-    monkeypatch.setattr(inference, "read_image", lambda path: read.append(path) or read_image(path))
+    monkeypatch.setattr(batching, "read_image", lambda path: read.append(path) or read_image(path))
     for done, _ in enumerate(infer(lambda batch: batch, many, [1.0], pixels=10**6, threads=2), start=1):
         assert len(read) <= done + 16 + 4 + 1
 
@@ -91,8 +91,8 @@ def write_stage(stage: str, folder, output) -> None:
     if stage == "cams":
         arguments = {"num_classes": 2, "backbone": "tiny", "output_stride": 8}
         save_weights(weights, {"classifier": (CAMClassifier(**arguments), arguments)})
-        settings = {"scales": [1.0, 1.5], "drs": True, "refine": "none"}
-        extract_cams(weights=weights, superpixels=None, output=output / "cams.zip", settings=settings, **options)
+        settings = CAMs(scales=[1.0, 1.5])
+        write_cams(weights=weights, superpixels=None, output=output / "cams.zip", settings=settings, **options)
     elif stage == "walk":
         arguments = {"backbone": "tiny", "output_stride": 8}
         save_weights(weights, {"irn": (IRN(**arguments), arguments)})
@@ -100,7 +100,7 @@ def write_stage(stage: str, folder, output) -> None:
             for number, ((height, width), labels) in enumerate(zip(SIZES, LABELS, strict=True)):
                 maps = np.random.default_rng(number).random((len(labels), height // 4, width // 4))
                 out.add_arrays(str(number), classes=np.array(labels, np.int16), cams=maps.astype(np.float16))
-        settings = {"scale": 1.5, "radius": 3, "beta": 10, "exp_times": 4, "background": 0.5, "keep": 0.5}
+        settings = PseudoLabels(scale=1.5, radius=3, exp_times=4, threshold=0.5)
         files = {"cams": folder / "cams.zip", "output": output / "labels.zip", "confidence": output / "masks.zip"}
         write_pseudo_labels(weights=weights, settings=settings, **files, **options)
     else:
@@ -110,13 +110,12 @@ def write_stage(stage: str, folder, output) -> None:
             for branch in model.aspp:
                 branch.weight *= 20
         save_weights(weights, {"segmentation": (model, arguments)})
-        crf = {**CRF, "bilateral_weight": 4, "enabled": True}
-        settings = {"scales": [0.75, 1.5], "flip": True, "crf": crf}
+        settings = Prediction(scales=[0.75, 1.5], crf={"iterations": 2})
         files = {"output": output / "labels.zip", "steps": output / "steps.zip"}
         write_predictions(split="train", weights=weights, settings=settings, **files, **options)
 
 
-STAGES = {"cams": "ssc.cams", "walk": "ssc.pseudo_labels", "predictions": "ssc.prediction"}
+STAGES = {"cams": "ssc.stages.cams", "walk": "ssc.stages.pseudo_labels", "predictions": "ssc.stages.predictions"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

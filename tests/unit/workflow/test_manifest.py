@@ -2,10 +2,14 @@ import hashlib
 import json
 import os
 import platform
+import shutil
+import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+from ssc.workflow import manifest as manifests
 from ssc.workflow.manifest import write_manifest
 
 CONFIG = {"device": "cpu", "precision": "auto", "seed": 3, "threads": 1}
@@ -27,7 +31,7 @@ def test_manifest_says_where_a_result_came_from(folder):
     manifest = written(folder / "manifest.json")
     assert manifest["seed"] == 3 and manifest["config"] == CONFIG and manifest["experiment"] == "ssc"
     assert manifest["packages"]["numpy"] == version("numpy")
-    assert manifest["packages"]["scikit-image"] == version("scikit-image")
+    assert manifest["packages"]["torch"] == version("torch") and "snakemake" in manifest["packages"]
     assert manifest["python"] == platform.python_version()
     assert manifest["cores"] == os.cpu_count()
 
@@ -78,3 +82,75 @@ def test_files_are_named_from_the_data_sets_folder_on(folder, tmp_path_factory):
             name: hashlib.sha256(content[path]).hexdigest() for name, path in zip(names, files[stage], strict=True)
         }
         assert manifest["files"][stage] == wanted
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A working tree with a committed module and committed results; the function runs git in it."""
+    if not shutil.which("git"):
+        pytest.skip("git is absent")
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "tree"
+    module = root / "ssc" / "workflow" / "manifest.py"
+    for path in (module, root / "ssc" / "losses.py", root / "results" / "demo" / "metrics.tsv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("as committed")
+    monkeypatch.setattr(manifests, "__file__", str(module))
+
+    def git(*arguments):
+        name = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(root), *name, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "--all", "--force")
+    git("commit", "-q", "-m", "first")
+    git.root = root
+    return git
+
+
+def results_deleted(root):
+    shutil.rmtree(root / "results")
+
+
+def results_changed_and_added(root):
+    (root / "results" / "demo" / "metrics.tsv").write_text("of a new run")
+    (root / "results" / "voc").mkdir()
+    (root / "results" / "voc" / "metrics.tsv").touch()
+
+
+def code_changed(root):
+    (root / "ssc" / "losses.py").write_text("changed")
+
+
+def code_deleted_with_results(root):
+    results_deleted(root)
+    (root / "ssc" / "losses.py").unlink()
+
+
+def note_added(root):
+    (root / "notes.txt").touch()
+
+
+@pytest.mark.parametrize(
+    ("change", "dirty"),
+    [
+        (lambda root: None, False),
+        (results_deleted, False),
+        (results_changed_and_added, False),
+        (note_added, False),
+        (code_changed, True),
+        (code_deleted_with_results, True),
+    ],
+)
+def test_a_tree_is_dirty_by_changes_outside_of_results(folder, tree, change, dirty):
+    change(Path(tree.root))
+    commit = written(folder / "manifest.json")["commit"]
+    assert commit == tree("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+
+
+def test_outside_of_git_there_is_no_commit(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(manifests, "__file__", str(tmp_path / "ssc" / "workflow" / "manifest.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert written(folder / "manifest.json")["commit"] is None

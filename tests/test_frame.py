@@ -1,14 +1,15 @@
 """Files of the frame that must agree with each other."""
 
+import re
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 from ssc.crf import BILATERAL, GAUSSIAN
-from ssc.prediction import CRF_DEFAULTS
-from ssc.workflow.config import load_schema
+from ssc.prediction import TEST_CRF
+from ssc.workflow.settings import IRNLabels, Prediction
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_version_is_stated_once():
@@ -20,7 +21,7 @@ def test_version_is_stated_once():
 
 def test_every_rule_has_log_benchmark_resources_and_a_script():
     for path in sorted((ROOT / "rules").glob("*.smk")):
-        for rule in path.read_text().split("\nrule ")[1:]:
+        for rule in re.split(r"\n *rule (?=\w+:)", path.read_text())[1:]:
             name = rule.split(":", 1)[0]
             # Snakemake allows no benchmark where a result may come from its cache.
             measured = "cache:" if "cache:" in rule else "benchmark:"
@@ -35,15 +36,7 @@ def test_scripts_are_thin():
         assert "with job(snakemake):" in text, path
 
 
-def test_crf_constants_in_code_are_the_defaults_of_the_schema():
-    sections = load_schema(ROOT / "config" / "schema.yaml")["properties"]
-
-    def defaults(section):
-        rules = sections[section]["properties"]["crf"]["properties"]
-        return {name: rule["default"] for name, rule in rules.items()}
-
-    test_time, labels = defaults("prediction"), defaults("irn_labels")
-    del test_time["enabled"]
-    assert test_time == CRF_DEFAULTS
-    assert (labels["gaussian_sxy"], labels["gaussian_weight"]) == GAUSSIAN
-    assert tuple(labels[f"bilateral_{name}"] for name in ("sxy", "srgb", "weight")) == BILATERAL
+def test_crf_constants_in_code_are_the_defaults_of_the_settings():
+    assert Prediction().crf.options() == TEST_CRF
+    labels = IRNLabels().crf.options()
+    assert (labels["gaussian"], labels["bilateral"]) == (GAUSSIAN, BILATERAL)

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from ssc.models import IRN, CAMClassifier, DeepLabV2
-from ssc.models.weights import save_weights
+from ssc.models.weights import read_header, save_weights
 from ssc.runtime.errors import InputError
-from ssc.stages.check_weights import check_trained
+from ssc.runtime.files import read_json
+from ssc.stages.check_weights import check_weights, write_facts
 
 CLASSES = ["cat", "dog"]
 
@@ -24,18 +25,18 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("stage", ["classifier", "irn", "segmentation"])
 def test_fitting_weights_pass(folder, stage):
-    check_trained(folder / f"{stage}.safetensors", stage=stage, classes=CLASSES)
+    check_weights(folder / f"{stage}.safetensors", stage=stage, classes=CLASSES)
 
 
 def test_irn_fits_any_classes(folder):
-    check_trained(folder / "irn.safetensors", stage="irn", classes=["a", "b", "c"])
+    check_weights(folder / "irn.safetensors", stage="irn", classes=["a", "b", "c"])
 
 
 @pytest.mark.parametrize(
     ("file", "stage", "classes", "sentence"),
     [
         ("none", "irn", CLASSES, "none.safetensors does not exist"),
-        ("irn", "classifier", CLASSES, r"^classifier.trained: .*irn.safetensors holds no classifier but irn; name"),
+        ("irn", "classifier", CLASSES, r"^ready.classifier: .*irn.safetensors holds no classifier but irn; name"),
         ("classifier", "segmentation", CLASSES, "classifier.safetensors holds no segmentation but classifier"),
         ("classifier", "classifier", ["cat"], "classifier.safetensors has 2 classes, the data set 1"),
         ("segmentation", "segmentation", ["a", "b", "c"], "segmentation.safetensors has 2 classes, the data set 3"),
@@ -45,10 +46,21 @@ def test_irn_fits_any_classes(folder):
 )
 def test_other_weights_are_refused(folder, file, stage, classes, sentence):
     with pytest.raises(InputError, match=sentence):
-        check_trained(folder / f"{file}.safetensors", stage=stage, classes=classes)
+        check_weights(folder / f"{file}.safetensors", stage=stage, classes=classes)
 
 
 def test_another_network_under_the_parts_name_is_refused(tmp_path):
     save_weights(tmp_path / "x.safetensors", {"irn": (torch.nn.Linear(1, 1), {})})
     with pytest.raises(InputError, match="holds no irn but irn"):
-        check_trained(tmp_path / "x.safetensors", stage="irn", classes=CLASSES)
+        check_weights(tmp_path / "x.safetensors", stage="irn", classes=CLASSES)
+
+
+def test_what_is_known_of_ready_weights_is_written(folder, tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    path = folder / "classifier.safetensors"
+    write_facts(path, stage="classifier", classes=tmp_path / "classes.txt", output=tmp_path / "facts.json")
+    assert read_json(tmp_path / "facts.json") == {"file": str(path), **read_header(path)}
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    with pytest.raises(InputError, match="class 1 of"):
+        write_facts(path, stage="classifier", classes=tmp_path / "classes.txt", output=tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()

@@ -1,0 +1,72 @@
+# What the ablation reads: the figures and archives of several experiments over several random seeds.
+
+from ssc.report.paper import ABLATION as ABLATION_ROWS
+
+
+def measured(files):
+    """Input function: figures of seeds; an error, before anything runs, where no photo has a mask to measure them on."""
+
+    def checked(wildcards):
+        if config["dataset"]["kind"] == "folder" and config["dataset"]["masks"] is None:
+            raise WorkflowError("dataset.masks is not set: an ablation measures on masks; name the folder of yours.")
+        return files
+
+    return checked
+
+
+def of_owner(experiment, stage, path):
+    """A stage's file in the folder of the experiment that makes it for another."""
+    return path.format(experiment=owner(experiment, stage))
+
+
+def seed_files(experiment):
+    """The figures of an experiment's seeds, one file per random seed."""
+    runs = [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
+    return [of_owner(run, "seeds", rules.evaluate_seeds.output.figures) for run in runs]
+
+
+def table_experiments():
+    """Experiments of the table: those asked for, or, in the paper's order, all declared ones that differ in seeds."""
+    swept = experiments.sweep_experiments(config["ablation"]["sweeps"])
+    declared = [name for name in EXPERIMENTS if name not in swept and owner(name, "seeds") == name]
+    of_the_paper = [name for name in ABLATION_ROWS if name in declared]
+    return config["ablation"]["experiments"] or [
+        *of_the_paper,
+        *(name for name in declared if name not in ABLATION_ROWS),
+    ]
+
+
+def first_run(experiment):
+    """The run of an experiment of the table whose pictures are shown: that of the first random seed."""
+    return experiments.with_seed(experiment, config["ablation"]["seeds"][0], resolved)
+
+
+def ranking_run():
+    """The run by whose seeds the photos of the ablation's sheets are chosen: of `ssc`, or of the table's last row."""
+    names = table_experiments()
+    return first_run("ssc" if "ssc" in names else names[-1])
+
+
+def cam_archives(run):
+    """A run's archives of CAMs."""
+    return [of_owner(run, "cams", path) for path in shards(rules.cams.output.archive)]
+
+
+def classifier_files():
+    """Params: weights of the classifiers by experiment of the table, of those that may have a decoder."""
+    files = {}
+    for name in table_experiments():
+        run = resolved(first_run(name))
+        given = run.ready.classifier
+        if not run.ready.cams and (given or run.classifier.cdr.enabled):
+            files[name] = given or of_owner(first_run(name), "classifier", rules.train_classifier.output.weights)
+    return files
+
+
+SEEDS = {name: seed_files(name) for name in table_experiments()}
+SWEEPS = {
+    name: {value: seed_files(experiments.sweep_name(name, value)) for value in sweep["values"]}
+    for name, sweep in config["ablation"]["sweeps"].items()
+}
+CAM_ARCHIVES = {name: cam_archives(first_run(name)) for name in table_experiments()}
+TRAIN_MASKS = shards(rules.masks.output.archive.replace("{split}", "train"))

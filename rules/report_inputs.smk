@@ -1,0 +1,81 @@
+# What the report reads: the stages that a run makes, by the stage table.
+
+FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
+
+
+@cache
+def made(experiment):
+    """The stages that a run makes."""
+    return experiments.made_stages(resolved(experiment))
+
+
+def stage_figures(wildcards):
+    """Params function: by title, the figures of the stages that the run reports."""
+    reported = experiments.reported_stages(resolved(wildcards.experiment))
+    return {STAGES[name].title: owned(name, f"{RUN}/{STAGES[name].figures}")(wildcards) for name in reported}
+
+
+def loss_tables(wildcards):
+    """Params function: by title, the tables of losses of the trainings of the run."""
+    trained = [name for name in TRAININGS if name in made(wildcards.experiment)]
+    return {STAGES[name].title: owned(name, f"{RUN}/{name}_losses.tsv")(wildcards) for name in trained}
+
+
+def named(params):
+    """Input function: the files that a params function names."""
+    return lambda w: list(params(w).values())
+
+
+def if_made(stage, files):
+    """Input function: files of a stage of the run; nothing where the run does not make it."""
+    return lambda w: files(w) if stage in made(w.experiment) else []
+
+
+def if_used(stage, files):
+    """Input function: files of a training; nothing where no stage of the run reads its weights."""
+    return lambda w: files(w) if experiments.uses(resolved(w.experiment), stage) else []
+
+
+def jobs(rule, path, run):
+    """`path` for all jobs of a rule in a run."""
+    return expand(path, split=experiments.photo_splits(run, rule), shard=SHARDS, allow_missing=True)
+
+
+def initial_weights(wildcards):
+    """Weight files that the trainings of the run start from, and that of the loss network."""
+    starts = [start_weights(stage)(wildcards) for stage in TRAININGS if stage in made(wildcards.experiment)]
+    starts += [loss_network(wildcards)] if "classifier" in made(wildcards.experiment) else []
+    return sorted({file for file in starts if file})
+
+
+def results(wildcards):
+    """Input function: by stage, the files that a run's results come from, up to its figures; none that holds times, which
+    no two runs have in common."""
+    run = resolved(wildcards.experiment)
+    files = {"initial_weights": initial_weights(wildcards)}
+    for name, stage in STAGES.items():
+        if stage.ready == "weights" and experiments.ready(run, name) and experiments.uses(run, name):
+            files[name] = experiments.ready(run, name)
+        elif name in made(wildcards.experiment) and name != "warm_start":
+            rules_of_stage = [rule for rule in stage.rules if rule.name != "demo_data"]
+            paths = [(rule, path) for rule in rules_of_stage for path in outputs(rule.name).values()]
+            found = [file for rule, path in paths for file in jobs(rule, path, run)]
+            files[name] = found if stage.shared else owned(name, found)(wildcards)
+    return files
+
+
+def benchmarks(wildcards):
+    """Params function: by title, rules with the benchmark files of the jobs that the run's results come from, and with the
+    photos that these go through."""
+    run, found = resolved(wildcards.experiment), {}
+    for name in made(wildcards.experiment):
+        stage = STAGES[name]
+        folder = RESULTS if stage.shared else f"{RESULTS}/{owner(wildcards.experiment, name)}"
+        for step in stage.rules:
+            ran = jobs(step, step.benchmark, run)
+            if name == "warm_start":
+                ran = [f"warm_start/{Path(file).stem}" for file in initial_weights(wildcards)]
+            row = {"rule": step.name, "files": [f"{folder}/benchmarks/{job}.tsv" for job in ran]}
+            row |= {"splits": experiments.photo_splits(run, step), "masked": step.masked}
+            found.setdefault(stage.title, []).append(row)
+    return found
