@@ -31,7 +31,7 @@ def test_the_word_is_replaced_by_paths_in_the_folders_that_are_asked_for():
     found = located(dataset)
     assert found["root"] == "resources/data/voc2012/VOCdevkit"
     assert found["sbd"] == "resources/data/sbd/benchmark_RELEASE"
-    assert "mirror" not in found and found["kind"] == "voc"
+    assert found["kind"] == "voc"
     assert dataset["root"] == "download"
 
 

@@ -5,7 +5,6 @@ from typing import ClassVar, get_args
 import pytest
 from pydantic import Field, ValidationError
 
-from ssc.data.releases import BESIDE
 from ssc.models.networks import NETWORKS
 from ssc.workflow.section import Section
 from ssc.workflow.settings import (
@@ -232,7 +231,7 @@ def test_limits_and_mirrors_of_a_data_set_decide_nothing():
     for kind, section in KINDS.items():
         needed = {key: "x" for key, field in section.model_fields.items() if field.is_required()}
         dataset = section.model_validate({**needed, "kind": kind})
-        assert set(dataset.decisive()) == set(section.model_fields) - BESIDE
+        assert set(dataset.decisive()) == set(section.model_fields) - {"mirror", "max_pixels", "check_space"}
     assert Demo(**DEMO, max_pixels=2000, check_space=False).decisive() == Demo(**DEMO).decisive()
 
 
