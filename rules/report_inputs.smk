@@ -55,7 +55,7 @@ def results(wildcards):
     files = {"initial_weights": initial_weights(wildcards)}
     for name, stage in STAGES.items():
         if stage.ready == "weights" and experiments.ready(run, name) and experiments.uses(run, name):
-            files[name] = experiments.ready(run, name)
+            files[name] = [experiments.ready(run, name)]
         elif name in made(wildcards.experiment) and name != "warm_start":
             rules_of_stage = [rule for rule in stage.rules if rule.name != "demo_data"]
             paths = [(rule, path) for rule in rules_of_stage for path in outputs(rule.name).values()]
