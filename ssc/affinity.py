@@ -168,7 +168,7 @@ def irn_losses(
     displacement = displacement.to(dtype)
     source = _window((h, w), radius)
 
-    sums = []
+    sums, counts = [], []
     for offset in pair_offsets(radius):
         equal, background, foreground, unequal = pair_masks(labels, offset, radius)
         edge = path_maximum(edges, offset, radius)
@@ -181,10 +181,12 @@ def irn_losses(
             cost * background, cost * foreground, cost * unequal, shift * foreground, shift * background,
         ]  # fmt: skip
         sums.append(torch.stack([term.sum() for term in terms]))
+        if total is None:
+            counts.append(torch.stack([mask.sum() for mask in (background, foreground, unequal)]))
 
     bg_cost, fg_cost, unequal_cost, fg_shift, bg_shift = torch.stack(sums).sum(dim=0)
-    counts = count_pairs(labels, radius) if total is None else total
-    bg_count, fg_count, unequal_count = counts.to(dtype)
+    total = torch.stack(counts).sum(dim=0) if total is None else total
+    bg_count, fg_count, unequal_count = total.to(dtype)
     pos = (bg_cost / (bg_count + EPSILON) + fg_cost / (fg_count + EPSILON)) / 2
     neg = unequal_cost / (unequal_count + EPSILON)
     dp_fg = fg_shift / (2 * fg_count + EPSILON)

@@ -12,6 +12,7 @@ from ssc.constants import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import augment, read_for_resize, scaled_size
 from ssc.models.irn import IRN
+from ssc.runtime.distributed import processes
 from ssc.runtime.progress import track
 from ssc.training.loader import TrainingLoader
 from ssc.training.run import Run, sgd
@@ -52,7 +53,8 @@ def train_irn(
     for _, _, (image, target) in run.steps(loader, settings.epochs, [model], [optimizer]):
         with run.autocast():
             edges, displacement = model(image)
-        pairs = run.sum(count_pairs(target, settings.radius))
+        # Without other processes the losses count their pairs as they go.
+        pairs = run.sum(count_pairs(target, settings.radius)) if processes() > 1 else None
         run.update(irn_losses(edges.float(), displacement.float(), target, settings.radius, total=pairs))
     model.displacement_mean.copy_(mean_displacement(model, loader, run))
     run.finish({"irn": (model, options)})
