@@ -56,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 # of all their files. `make lock UPGRADE=--upgrade` raises all versions, `UPGRADE='--upgrade-package numpy'` one.
 lock: $(TOOLS)/.installed
 	$(TOOLS)/bin/uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE) -o requirements.lock
+		--generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE) -o requirements.lock
 	{ sed '/- pip:/q' envs/ssc.yaml; sed -n 's/^\([a-z].*\) \\$$/      - "\1"/p' requirements.lock; } > envs/ssc.yaml.new
 	mv envs/ssc.yaml.new envs/ssc.yaml
 

@@ -29,7 +29,7 @@ def ranges():
 
 
 def needed(requirements):
-    """Names of the packages that requirements need on this machine, by what the installed ones say of themselves."""
+    """(package, extra or "") that requirements need on this machine, by what the installed ones say of themselves."""
     found, waiting = set(), [(requirement, "") for requirement in requirements]
     while waiting:
         requirement, extra = waiting.pop()
@@ -40,13 +40,13 @@ def needed(requirements):
             if step not in found:
                 found.add(step)
                 waiting += [(Requirement(line), wanted) for line in requires(requirement.name) or ()]
-    return {name for name, _ in found}
+    return found
 
 
 def test_every_requirement_is_one_version_with_hashes():
     assert len(locked()) > 50
     for line, hashes in locked().items():
-        assert re.fullmatch(r"[a-z0-9-]+==[^ *]+( ; .+)?", line), line
+        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9, -]+\])?==[^ *]+( ; .+)?", line), line
         assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", hash) for hash in hashes), line
         assert len(set(hashes)) == len(hashes), line
 
@@ -59,9 +59,11 @@ def test_locked_versions_lie_in_the_ranges_of_the_project():
 
 
 def test_the_lock_holds_what_the_project_needs_and_nothing_else():
+    """With the extras that packages ask of each other: an older pip passes over a lock line that does not name them, takes
+    the newest version instead and refuses it for its missing hash, from the day on that there is a newer one."""
     requirements = map(Requirement, locked())
-    here = {requirement.name for requirement in requirements if not requirement.marker or requirement.marker.evaluate()}
-    assert here == needed(ranges())
+    here = [requirement for requirement in requirements if not requirement.marker or requirement.marker.evaluate()]
+    assert {(one.name, extra) for one in here for extra in ("", *one.extras)} == needed(ranges())
 
 
 def test_conda_environment_has_the_locked_versions():
