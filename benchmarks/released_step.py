@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssc.constants import EPSILON
-from ssc.losses import ClassifierStep, PerceptualLoss, classification_term, erode, to_normalised
+from ssc.losses import ClassifierStep, PerceptualLoss, classification_term, decoder_image, erode
 from ssc.models import CAMClassifier, ReconstructionNet
 from ssc.models.reconstruction import ConvBlock, LayerNorm, decoder_input
 from ssc.workflow.settings import Classifier
@@ -26,7 +26,7 @@ def released_losses(step: ClassifierStep, settings: Classifier) -> dict[str, tor
     cdr, asm = settings.cdr, settings.asm
     if cdr.enabled:
         source = decoder_input(step.early, step.features, source=cdr.source, rectify=cdr.rectify)
-        reconstruction = to_normalised(step.decoder(source))
+        reconstruction = decoder_image(step.decoder(source), cdr.range)
         losses["reconstruction"] = _reconstruction_loss(step.reconstruction_loss, reconstruction, step.image)
     if asm.enabled:
         options = asm.model_dump(include={"threshold", "erosion", "reliable"})

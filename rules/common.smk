@@ -147,6 +147,8 @@ def start(word, network, run):
             return []
         case "imagenet":
             return f"{WEIGHTS}/{network}.safetensors"
+        case "imagenet_v2":
+            return f"{WEIGHTS}/{network}_v2.safetensors"
         case "warm_start":
             own = run.classifier
             return outputs("warm_start")["weights"].format(
@@ -178,6 +180,12 @@ def loss_network(wildcards):
     run = resolved(wildcards.experiment)
     own = run.classifier.cdr
     return start(own.weights, own.network, run) if experiments.uses_loss_network(run) else []
+
+
+def selects(wildcards):
+    """Whether validation masks select the epoch of the segmentation's training."""
+    run = resolved(wildcards.experiment)
+    return run.segmentation.select_on_val and not run.ready.segmentation
 
 
 def code(module, *sections):

@@ -67,6 +67,7 @@ rule masks:
         mem_mb=growing(6000),
         runtime=growing(60),
     params:
+        settings=config["masks"] if config["dataset"]["kind"] == "coco" else {},
         source=source_digest("ssc.stages.masks"),
     script:
         "../workflow_scripts/masks.py"

@@ -188,7 +188,7 @@ rule panels:
     params:
         panels=config["report"]["panels"],
         prediction=lambda w: resolved(w.experiment).prediction.decisive(),
-        edge_scale=lambda w: resolved(w.experiment).pseudo_labels.scale,
+        walk=lambda w: resolved(w.experiment).pseudo_labels.decisive(),
         source=code("ssc.report.panels", "prediction", "classifier", "irn", "segmentation"),
     script:
         "../workflow_scripts/panels.py"

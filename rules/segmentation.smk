@@ -12,6 +12,8 @@ rule train_segmentation:
             else []
         ),
         initial=start_weights("segmentation"),
+        val_index=lambda w: SPLIT_INDEX.format(split="val") if selects(w) else [],
+        val_masks=lambda w: shards(rules.masks.output.archive.replace("{split}", "val")) if selects(w) else [],
     output:
         **outputs("train_segmentation"),
     log:
@@ -111,6 +113,7 @@ rule evaluate_predictions:
         split=lambda w: resolved(w.experiment).prediction.split,
         stage="segmentation",
         steps=lambda w: resolved(w.experiment).prediction.steps(),
+        chosen_by_masks=lambda w: "epoch" if selects(w) else None,
         source=source_digest("ssc.stages.evaluate"),
     script:
         "../workflow_scripts/evaluate_labels.py"

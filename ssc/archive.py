@@ -90,9 +90,9 @@ class Archive:
         # Open files cannot be sent to other processes, which open the archives anew.
         return {**self.__dict__, "_open": {}}
 
-    def ids(self) -> list[str]:
-        """Image ids (member names without their extension), sorted."""
-        return sorted({str(PurePosixPath(name).with_suffix("")) for name in self._members})
+    def ids(self, suffix: str = "") -> list[str]:
+        """Image ids (member names without their extension), sorted; of members with one extension, such as `.png`."""
+        return sorted({str(PurePosixPath(name).with_suffix("")) for name in self._members if name.endswith(suffix)})
 
     def __contains__(self, image_id: str) -> bool:
         return f"{image_id}.png" in self._members or f"{image_id}.npz" in self._members
@@ -126,7 +126,10 @@ class Archive:
             return dict(arrays)
 
     def cams(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Class ids (K,) int64 and CAMs (K, h, w) float32, in 0..1 at stride 4, of `<image id>.npz`."""
+        """Class ids (K,) int64 and CAMs (K, h, w) float32, in 0..1 at stride 4, of `<image id>.npz`.
+
+        The same file may hold maps at the photo's size, see `ssc.cams.full_cams`.
+        """
         arrays = self.arrays(image_id)
         return arrays["classes"].astype(np.int64), arrays["cams"].astype(np.float32)
 

@@ -8,7 +8,7 @@ from ssc.runtime.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status, 1 after bad input (2 of `verify`)."""
+    """Run the command line; the exit status, 1 after bad input (2 of `verify` and `compare-stages`)."""
     parser = argparse.ArgumentParser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -38,9 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
         if kind == "segmentation":
             checkpoint.add_argument("--output-stride", type=int, choices=[8, 16], default=8, help="default: 8")
 
-    cams = commands.add_parser("convert-cams", help="turn CAMs of the released code into files for cams.folder")
+    cams = commands.add_parser("convert-cams", help="turn CAMs of the released code into files for ready.cams")
     cams.add_argument("folder", type=Path, help="folder of <id>.npy")
     cams.add_argument("output", type=Path, help="folder for <id>.npz")
+
+    stages = commands.add_parser(
+        "compare-stages",
+        help="how far two runs, or a run and another code base's results, agree at each stage",
+        description="CAMs, seeds, labels and predictions of the images that both have. Status 0: all agree; 1: a stage "
+        "does not; 2: nothing can be compared.",
+    )
+    stages.add_argument("first", type=Path, help="folder of a run, results/<data set>/<experiment>")
+    stages.add_argument(
+        "second",
+        type=Path,
+        help="another, or a folder with some of cams (<id>.npz, or the release's <id>.npy), irn_labels, pseudo_labels, "
+        "confidence, predictions/<split> (<id>.png); the release's cam, ir_label and sem_seg are known too",
+    )
+    stages.add_argument("--threshold", type=float, default=0.2, help="background threshold of the seeds (default: 0.2)")
 
     verify = commands.add_parser(
         "verify",
@@ -56,13 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
         "evaluate": _evaluate,
         "import-weights": _import_weights,
         "convert-cams": _convert_cams,
+        "compare-stages": _compare_stages,
         "verify": _verify,
     }
     try:
         return run[options.command](options) or 0
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 2 if options.command == "verify" else 1
+        return 2 if options.command in ("verify", "compare-stages") else 1
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -131,6 +147,19 @@ def _convert_cams(options: argparse.Namespace) -> None:
     from ssc.interop.released_cams import convert_cams
 
     print(f"Wrote {convert_cams(options.folder, options.output)} files to {options.output}.")
+
+
+def _compare_stages(options: argparse.Namespace) -> int:
+    from ssc.workflow.compare import compare_stages
+
+    found = compare_stages(options.first, options.second, threshold=options.threshold)
+    width = max(len(row.stage) for row in found)
+    for row in found:
+        alone = f"; {row.alone} images are in one of them only" if row.alone else ""
+        print(f"{row.stage:<{width}}  {row.images} images: {row.told()}{alone}")
+    parting = next((row.stage for row in found if row.parts), None)
+    print(f"They part at {parting}." if parting else "They agree.")
+    return int(bool(parting))
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -191,8 +191,14 @@ def masked_cross_entropy(
     return loss / torch.as_tensor(total).clamp(min=1)
 
 
-def to_normalised(reconstruction: torch.Tensor) -> torch.Tensor:
-    """Reconstruction in -1..1, read as colours 0..1, to the ImageNet-normalised range of the input image."""
+def decoder_image(reconstruction: torch.Tensor, range: str = "normalised") -> torch.Tensor:
+    """What a reconstruction loss sees of the decoder's output (B, 3, H, W) in -1..1, beside the normalised photo.
+
+    `normalised`: its values read as colours 0..1 and brought to the photo's ImageNet-normalised range; `tanh`: as they
+    are [R], which is another objective: a photo's range is about -2..2.6.
+    """
+    if range == "tanh":
+        return reconstruction
     mean = reconstruction.new_tensor(MEAN).view(3, 1, 1)
     std = reconstruction.new_tensor(STD).view(3, 1, 1)
     return ((reconstruction + 1) / 2 - mean) / std
@@ -233,7 +239,8 @@ def classification_term(step: ClassifierStep) -> torch.Tensor:
 def reconstruction_term(step: ClassifierStep, settings) -> torch.Tensor:
     """CDR: the image against what the decoder makes of the features (paper section III-B)."""
     source = decoder_input(step.early, step.features, source=settings.source, rectify=settings.rectify)
-    return step.reconstruction_loss(to_normalised(step.decoder(source)), step.image) / step.processes
+    painted = decoder_image(step.decoder(source), settings.range)
+    return step.reconstruction_loss(painted, step.image) / step.processes
 
 
 def alignment_term(step: ClassifierStep, settings) -> torch.Tensor:

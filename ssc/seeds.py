@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ssc.cams import upsample
 from ssc.constants import IGNORE
 from ssc.crf import DenseCRF
 
@@ -21,20 +20,19 @@ def argmax_labels(cams: torch.Tensor, threshold: float) -> np.ndarray:
     return torch.where(values > threshold, positions + 1, 0).numpy()
 
 
-def strongest_class(classes: np.ndarray, cams: torch.Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def strongest_class(classes: np.ndarray, cams: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """At each pixel the class with the largest CAM and that CAM; class 0 and 0.0 for an image without labels.
 
     Args:
         classes: ids (K,).
-        cams: (K, h, w) at stride 4.
-        size: (H, W) of the image.
+        cams: (K, H, W) in 0..1.
 
     Returns:
         Class ids (H, W) and values (H, W) float32 in 0..1.
     """
     if not len(classes):
-        return np.zeros(size, np.int64), np.zeros(size, np.float32)
-    values, positions = upsample(cams, size).max(dim=0)
+        return np.zeros(cams.shape[1:], np.int64), np.zeros(cams.shape[1:], np.float32)
+    values, positions = cams.max(dim=0)
     return classes[positions.numpy()], values.numpy()
 
 

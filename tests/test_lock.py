@@ -59,8 +59,8 @@ def test_locked_versions_lie_in_the_ranges_of_the_project():
 
 
 def test_the_lock_holds_what_the_project_needs_and_nothing_else():
-    """With the extras that packages ask of each other: an older pip passes over a lock line that does not name them, takes
-    the newest version instead and refuses it for its missing hash, from the day on that there is a newer one."""
+    """With the extras that packages ask of each other: an older pip passes over a lock line that does not name them,
+    takes the newest version instead and refuses it for its missing hash, from the day on that there is a newer one."""
     requirements = map(Requirement, locked())
     here = [requirement for requirement in requirements if not requirement.marker or requirement.marker.evaluate()]
     assert {(one.name, extra) for one in here for extra in ("", *one.extras)} == needed(ranges())

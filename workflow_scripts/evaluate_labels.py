@@ -9,5 +9,6 @@ with job(snakemake):
         shards=snakemake.input.shards,
         output=snakemake.output.figures,
         images=snakemake.output.images,
+        chosen_by_masks=snakemake.params.get("chosen_by_masks"),
         steps=snakemake.params.get("steps", []),
     )

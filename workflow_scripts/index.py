@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from ssc.data.build import build_index
-from ssc.data.check import check_images, check_table
+from ssc.data.check import check_images, check_table, check_val_masks
 from ssc.data.index import write_index, write_parts
 from ssc.workflow.config import resolve
 from ssc.workflow.disk import check_room
@@ -12,6 +12,9 @@ with job(snakemake):
     index = build_index(snakemake.params.dataset)
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
-    check_room(index, resolve(config, config["experiment"]), Path(output).parent)
+    run = resolve(config, config["experiment"])
+    if run.segmentation.select_on_val and not run.ready.segmentation:
+        check_val_masks(index)
+    check_room(index, run, Path(output).parent)
     write_index(output, index, needed=config["prediction"]["split"])
     write_parts(output, index, config["shards"])

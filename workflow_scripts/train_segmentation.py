@@ -12,5 +12,7 @@ with job(snakemake):
         pseudo_labels=snakemake.input.pseudo_labels,
         confidence=snakemake.input.confidence,
         initial=snakemake.input.initial or None,
+        val_index=snakemake.input.val_index or None,
+        val_masks=snakemake.input.val_masks,
         settings=Segmentation(**snakemake.params.settings),
     )

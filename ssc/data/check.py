@@ -160,3 +160,16 @@ def _warn_of_copies(rows: list[Row]) -> None:
             "Warning: %d photos outside of the training split are copies of training photos, such as %s of %s.",
             len(copies), copies[0].image, train[copies[0].digest].image,
         )  # fmt: skip
+
+
+def check_val_masks(index: Index) -> None:
+    """Check that validation masks can select the epoch of a training.
+
+    Raises:
+        InputError: no photo of the split `val` has a mask.
+    """
+    if not any(row.mask for row in index.split("val")):
+        raise InputError(
+            "segmentation.select_on_val: no photo of the split val has a mask; set it to false (`preset: released` has "
+            "it true), or give masks."
+        )

@@ -27,18 +27,27 @@ def read_mask(path: str | Path) -> np.ndarray:
             raise InputError(f"{path} is damaged ({error}); restore it.") from None
 
 
-def render_instances(annotations: list[dict], class_of: dict[int, int], height: int, width: int) -> np.ndarray:
+def render_instances(
+    annotations: list[dict],
+    class_of: dict[int, int],
+    height: int,
+    width: int,
+    *,
+    overlaps: str = "smallest_on_top",
+    crowds: str = "ignore",
+) -> np.ndarray:
     """Paint the COCO annotations of one image into a label map.
 
-    Crowd regions, which outline a group roughly, are ignored (255) where no single instance covers them.
-    Instances are painted from the largest to the smallest, so that a cup stays visible on its table; among
-    equal areas the later annotation lies on top. What nothing covers is background, so an image without
-    annotations is all 0.
+    What nothing covers is background, so an image without annotations is all 0.
 
     Args:
         annotations: with `category_id`, `iscrowd` and `segmentation` (polygons or a run-length encoding).
         class_of: class id 1..C of each category id.
         height, width: size of the image in pixels.
+        overlaps: `smallest_on_top`, so that a cup stays visible on its table, the later annotation among equal areas;
+            or `last_on_top`, in the order of the annotations [R].
+        crowds: regions that outline a group roughly are to `ignore` (255) where no single instance covers them, or
+            `background` [R].
 
     Returns:
         labels (H, W), uint8.
@@ -46,16 +55,17 @@ def render_instances(annotations: list[dict], class_of: dict[int, int], height: 
     Raises:
         InputError: an annotation has no segmentation, or one of another size.
     """
-    crowds, instances = [], []
+    groups, instances = [], []
     for annotation in annotations:
         rle = _run_lengths(annotation["segmentation"], height, width)
         if annotation["iscrowd"]:
-            crowds.append((IGNORE, rle))
+            groups.append((IGNORE if crowds == "ignore" else 0, rle))
         else:
             instances.append((class_of[annotation["category_id"]], rle))
-    instances.sort(key=lambda instance: rle_api.area(instance[1]), reverse=True)
+    if overlaps == "smallest_on_top":
+        instances.sort(key=lambda instance: rle_api.area(instance[1]), reverse=True)
     labels = np.zeros((height, width), np.uint8)
-    for label, rle in crowds + instances:
+    for label, rle in groups + instances:
         labels[rle_api.decode(rle).view(bool)] = label
     return labels
 

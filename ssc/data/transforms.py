@@ -78,6 +78,11 @@ def scaled_view(image: np.ndarray, scale: float) -> torch.Tensor:
     return normalise(resize_image(image, scaled_size(image.shape[:2], scale)))
 
 
+def scaled_views(image: np.ndarray, scales: Sequence[float]) -> list[torch.Tensor]:
+    """`scaled_view` for each of some scales."""
+    return [scaled_view(image, scale) for scale in scales]
+
+
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     """Bicubic resize of uint8 (H, W, 3) to `size` = (height, width)."""
     if image.shape[:2] == tuple(size):
@@ -142,6 +147,49 @@ def random_window(size: Size, crop: int, rng: np.random.Generator) -> tuple[list
         window.append(range(start, start + length))
         place.append(slice(inside, inside + length))
     return window, place
+
+
+def random_part(size: Size, *, area: Sequence[float], aspect: Sequence[float], rng: np.random.Generator) -> list[range]:
+    """Rows and columns of a random part of a picture: its share of the area and its width over its height are drawn
+    from two ranges, the latter evenly in its logarithm; after ten parts that do not fit, the middle [R]."""
+    for _ in range(10):
+        pixels, shape = size[0] * size[1] * rng.uniform(*area), np.exp(rng.uniform(*np.log(aspect)))
+        sides = round((pixels / shape) ** 0.5), round((pixels * shape) ** 0.5)
+        if all(0 < side <= whole for side, whole in zip(sides, size, strict=True)):
+            starts = [int(rng.integers(0, whole - side + 1)) for side, whole in zip(sides, size, strict=True)]
+            return [range(start, start + side) for start, side in zip(starts, sides, strict=True)]
+    sides = min(size[0], round(size[1] / aspect[0])), min(size[1], round(size[0] * aspect[1]))
+    starts = [(whole - side) // 2 for side, whole in zip(sides, size, strict=True)]
+    return [range(start, start + side) for start, side in zip(starts, sides, strict=True)]
+
+
+def augment_part(
+    image: np.ndarray, labels: Sequence[np.ndarray], *, part: Sequence[range], crop: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Resize a part of a photo to a square, bilinearly, and mirror it with probability 1/2; nothing is padded.
+
+    Args:
+        image: uint8 (h, w, 3), of any resolution.
+        labels: integer maps (H, W) that move with the image.
+        part: rows and columns of the maps.
+        crop: side of the square.
+        rng: source of the random choice.
+
+    Returns:
+        Normalised image (3, crop, crop) and int64 maps (crop, crop).
+    """
+    step = -1 if rng.random() < 0.5 else 1
+    rows, columns = part
+    down, across = (own / whole for own, whole in zip(image.shape, labels[0].shape, strict=False))
+    top, bottom, left, right = (
+        round(edge * factor)
+        for sides, factor in ((rows, down), (columns, across))
+        for edge in (sides.start, sides.stop)
+    )
+    photo = Image.fromarray(image[top:bottom, left:right]).resize((crop, crop), Image.Resampling.BILINEAR)
+    maps = [resize_labels(own[rows.start : rows.stop, columns.start : columns.stop], (crop, crop)) for own in labels]
+    tensors = [torch.from_numpy(own[:, ::step].astype(np.int64)) for own in maps]
+    return normalise(np.asarray(photo)[:, ::step]), tensors
 
 
 def augment(

@@ -17,14 +17,17 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic
 from ssc.runtime.progress import track
 
+_MAPS = {"cams": "cam", "high_res": "high_res"}  # ours, and the release's names
+
 
 def convert_cams(folder: str | Path, output: str | Path) -> int:
-    """Convert a folder of released CAMs `<id>.npy` into files `<id>.npz` that `cams.folder` takes.
+    """Convert a folder of released CAMs `<id>.npy` into files `<id>.npz` that `ready.cams` takes.
 
     Args:
         folder: files of `numpy.save`, each a dictionary with `keys` (K,), class indices from 0, and `cam` (K, h, w)
-            in 0..1 at stride 4; further entries, such as `high_res`, are left out.
-        output: folder for files with `classes` (K,) int16, ids from 1, and `cams` (K, h, w) float16.
+            in 0..1 at stride 4, perhaps with `high_res` (K, H, W), of which the release makes seeds and IRN labels;
+            further entries are left out.
+        output: folder for files with `classes` (K,) int16, ids from 1, `cams` and `high_res`, as they are.
 
     Returns:
         Number of files.
@@ -37,14 +40,15 @@ def convert_cams(folder: str | Path, output: str | Path) -> int:
     if not paths:
         raise InputError(f"{folder} holds no .npy file; name the folder that the released code wrote its CAMs to.")
     for path in track(paths, "CAM files"):
-        keys, cams = read_released_cams(path)
+        arrays = read_released_cams(path)
         with atomic(Path(output) / f"{path.stem}.npz") as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(handle, classes=(keys + 1).astype(np.int16), cams=cams.astype(np.float16))
+            np.savez_compressed(handle, **arrays)
     return len(paths)
 
 
-def read_released_cams(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices (K,), from 0, and CAMs (K, h, w) in 0..1 of one released file.
+def read_released_cams(path: str | Path) -> dict[str, np.ndarray]:
+    """`classes` (K,) int16, ids from 1, `cams` (K, h, w) and, where it has them, `high_res` (K, H, W), both in 0..1, of
+    one released file.
 
     Raises:
         InputError: see `convert_cams`.
@@ -53,16 +57,24 @@ def read_released_cams(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with path.open("rb") as handle:
             content = _read_pickled(handle, path)
-        keys, cams = np.asarray(content["keys"]), np.asarray(content["cam"])
+        keys = np.asarray(content["keys"])
+        maps = {own: np.asarray(content[name]) for own, name in _MAPS.items() if name in content or name == "cam"}
     except InputError:
         raise
     except Exception as error:  # a damaged or hostile pickle may fail in many ways; each one means the same
         raise InputError(f"{path} is no CAM file of the released code ({error!r}); make it again.") from None
     if keys.ndim != 1 or keys.dtype.kind not in "iu" or (keys < 0).any() or len(set(keys.tolist())) < len(keys):
         raise InputError(f"{path}: keys must be a list of different class indices from 0.")
-    if cams.ndim != 3 or len(cams) != len(keys) or cams.dtype.kind != "f" or not ((cams >= 0) & (cams <= 1)).all():
-        raise InputError(f"{path}: cam must hold one map with values in 0..1 for each of the {len(keys)} keys.")
-    return keys, cams
+    for own, found in maps.items():
+        if found.ndim != 3 or len(found) != len(keys) or found.dtype.kind != "f" or not _in_range(found):
+            raise InputError(
+                f"{path}: {_MAPS[own]} must hold one map with values in 0..1 for each of the {len(keys)} keys."
+            )
+    return {"classes": (keys + 1).astype(np.int16), **maps}
+
+
+def _in_range(maps: np.ndarray) -> bool:
+    return bool(((maps >= 0) & (maps <= 1)).all())
 
 
 def _read_pickled(handle: BinaryIO, path: Path) -> dict:

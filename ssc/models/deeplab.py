@@ -1,6 +1,7 @@
 """DeepLabV2 (Chen et al. 2017): dilated backbone and atrous spatial pyramid pooling by summation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -54,13 +55,27 @@ class DeepLabV2(nn.Module):
 
 
 def mean_logits(
-    networks: Sequence[DeepLabV2], image: torch.Tensor, *, size: tuple[int, int], precision: str
+    networks: Sequence[DeepLabV2], image: torch.Tensor, *, size: tuple[int, int] | None = None, precision: str
 ) -> torch.Tensor:
-    """Mean of the networks' logits for images (B, 3, h, w), float32 (B, K, *size), interpolated bilinearly."""
+    """Mean of the networks' logits for images (B, 3, h, w), float32 (B, K, *size), interpolated bilinearly; None leaves
+    them at the output stride."""
     with autocast(image.device, precision):
         logits = [network(image) for network in networks]
     mean = sum(each.float() for each in logits) / len(networks)
-    return F.interpolate(mean, size=size, mode="bilinear", align_corners=False)
+    return mean if size is None else F.interpolate(mean, size=size, mode="bilinear", align_corners=False)
+
+
+@contextmanager
+def evaluating(networks: Sequence[DeepLabV2]) -> Iterator[None]:
+    """Networks in evaluation mode; afterwards each layer is in the mode it was in (batch norms may be frozen)."""
+    trained = [layer for network in networks for layer in network.modules() if layer.training]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for layer in trained:
+            layer.training = True
 
 
 def load_networks(path: str | Path, *, device: torch.device | str = "cpu") -> list[DeepLabV2]:

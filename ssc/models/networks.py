@@ -27,3 +27,6 @@ NETWORKS: Registry[str, Network] = {
     "resnet101": Network("ssc.models.backbones:ResNetBackbone", (8, 16, 32)),
     "vgg16": Network("ssc.models.backbones:VGG16Backbone", (8, 16)),
 }
+
+IMAGENET_V2 = ("resnet50", "resnet101")
+"""Networks of which torchvision has a second generation of ImageNet weights."""

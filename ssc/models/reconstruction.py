@@ -87,6 +87,7 @@ class ReconstructionNet(nn.Module):
 
     Args:
         num_classes: input channels C: all class maps, not only those of present classes.
+        gamma: initial scales of the layer norms: `one`, or `uniform` in 0..1 [R].
         width: channels of the first blocks; 256 in the paper.
         upsamplings: number n of doublings, 4 for features of stride 16. Channels: width, width, width/2, ...
 
@@ -95,7 +96,7 @@ class ReconstructionNet(nn.Module):
             activations.
     """
 
-    def __init__(self, num_classes: int, *, width: int = 256, upsamplings: int = 4):
+    def __init__(self, num_classes: int, gamma: str = "one", *, width: int = 256, upsamplings: int = 4):
         super().__init__()
         self.head = ConvBlock(num_classes, width, bias=False, reflect=True)
         self.residual = nn.Sequential(ConvBlock(width, width), ConvBlock(width, width, activate=False))
@@ -103,6 +104,10 @@ class ReconstructionNet(nn.Module):
         self.upsample = nn.Sequential(*(UpsampleBlock(a, b) for a, b in pairwise(widths)))
         self.tail = nn.Conv2d(widths[-1], 3, 3, padding=1)
         self.recompute = False
+        if gamma == "uniform":
+            for layer in self.modules():
+                if isinstance(layer, LayerNorm):
+                    nn.init.uniform_(layer.gamma)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         x = self.head(features)

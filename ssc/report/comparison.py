@@ -54,7 +54,8 @@ def write_comparison(
     """
     facts = {stage: read_json(path)["parts"][stage]["options"]["backbone"] for stage, path in trained.items()}
     backbones = {**backbones, **facts}
-    own = pd.DataFrame(map(read_json, figures.values()), columns=["stage", "split", "images", "miou"])
+    found = list(map(read_json, figures.values()))
+    own = pd.DataFrame(found, columns=["stage", "split", "images", "miou"])
     own = own.rename(columns={"stage": "measure"}).astype({"miou": float})
     own["miou"] *= 100
     paper = _paper(kind, backbones["segmentation"])
@@ -69,7 +70,8 @@ def write_comparison(
     rows = pd.concat([paper, ours]).sort_index(kind="stable")  # ours below the row that they are compared with
     rows, others = (part.reindex(columns=_COLUMNS, fill_value="").fillna("") for part in (rows, others))
     write_table(table, pd.concat([rows, others]))
-    write_text(markdown, _markdown(rows, others, own.dropna(subset="miou"), dataset, kind))
+    selected = any(each.get("chosen_by_masks") == "epoch" for each in found)
+    write_text(markdown, _markdown(rows, others, own.dropna(subset="miou"), dataset, kind, selected=selected))
 
 
 def _paper(kind: str, backbone: str) -> pd.DataFrame:
@@ -91,7 +93,9 @@ def _as_own_rows(rows: pd.DataFrame, *, dataset: str, backbones: Mapping[str, st
     return as_text(rows, {name: form for name, form in formats.items() if name in rows})
 
 
-def _markdown(rows: pd.DataFrame, others: pd.DataFrame, measured: pd.DataFrame, dataset: str, kind: str) -> str:
+def _markdown(
+    rows: pd.DataFrame, others: pd.DataFrame, measured: pd.DataFrame, dataset: str, kind: str, *, selected: bool
+) -> str:
     sections = [
         f"## Table {name}: {_DATA_NAMES[part['dataset'].iloc[0]]}, {_TITLES[name]}\n\n{_section(part)}"
         for name, part in rows.groupby("table", sort=False)
@@ -106,6 +110,8 @@ def _markdown(rows: pd.DataFrame, others: pd.DataFrame, measured: pd.DataFrame, 
         "L language.",
         f"This run: {', '.join(told) or 'nothing was measured'}.",
     ]
+    if selected:
+        notes.append("The epoch of the segmentation's training was selected on val masks.")
     if kind == "voc":
         notes.append("Only VOC's server measures the test photos: `snakemake test_archive` packs their predictions.")
     if kind not in _PAPERS_DATA:

@@ -11,6 +11,7 @@ from ssc.report.text import aligned, as_text
 from ssc.runtime.files import read_json, write_table, write_text
 
 _SHARES = ["miou", "over_activation", "under_activation"]  # written in percent
+_SELECTED_NOTE = "Segmentation: the epoch of its training was selected on val masks (segmentation.select_on_val).\n"
 _COSTS = ["seconds", "memory_mb"]  # of a stage
 
 # Headings of the plain-text tables.
@@ -60,15 +61,17 @@ def write_metrics(
     figures = {stage: read_json(path) for stage, path in metrics.items()}
     rows = [row for stage in benchmarks if stage in {*of_stage.index, *figures} for row in _rows(stage, figures)]
     shares = [*_SHARES, *(f"iou_{name}" for name in ["background", *photos.classes])]
-    found = pd.DataFrame(rows, columns=["stage", "split", "images", *shares])
+    found = pd.DataFrame(rows, columns=["stage", "split", "images", "chosen_by_masks", *shares])
     found[shares] = 100 * found[shares].astype(float)
-    found = found.join(of_stage, on="stage")[["stage", "split", "images", *_SHARES, *_COSTS, *shares[len(_SHARES) :]]]
+    columns = ["stage", "split", "images", *_SHARES, *_COSTS, "chosen_by_masks", *shares[len(_SHARES) :]]
+    found = found.join(of_stage, on="stage")[columns]
     own = {name: costs.FORMATS[name] for name in _COSTS}
     found = as_text(found, {"images": ".0f", **dict.fromkeys(shares, ".2f"), **own})
     spent = as_text(spent, costs.FORMATS)
     write_table(table, found)
     write_table(costs_table, spent)
-    write_text(text, _text(found, spent))
+    selected = figures.get("segmentation", {}).get("chosen_by_masks") == "epoch"
+    write_text(text, _text(found, spent, note=_SELECTED_NOTE if selected else ""))
 
 
 def _rows(stage: str, figures: Mapping[str, Mapping]) -> Iterator[dict]:
@@ -76,10 +79,11 @@ def _rows(stage: str, figures: Mapping[str, Mapping]) -> Iterator[dict]:
     own = figures.get(stage, {})
     yield _row(stage, own)
     for kind in ("step", "baseline"):
+        chosen = own.get("chosen_by_masks") if kind == "step" else None
         for name, miou in own.get(f"{kind}s", {}).items():
-            yield {"stage": f"{kind}: {name}", "split": own["split"], "miou": miou}
+            yield {"stage": f"{kind}: {name}", "split": own["split"], "miou": miou, "chosen_by_masks": chosen}
     if fixed := own.get("at_fixed_threshold"):
-        yield _row(f"{stage} at {fixed['threshold']:g}", {**own, **fixed})
+        yield _row(f"{stage} at {fixed['threshold']:g}", {**own, **fixed, "chosen_by_masks": None})
 
 
 def _row(stage: str, figures: Mapping) -> dict:
@@ -87,8 +91,8 @@ def _row(stage: str, figures: Mapping) -> dict:
     return {**figures, "stage": stage, **iou}
 
 
-def _text(figures: pd.DataFrame, spent: pd.DataFrame) -> str:
-    text = f"{aligned(figures[[*_FIGURES_TEXT]].rename(columns=_FIGURES_TEXT), words=2)}\n{_FIGURES_NOTE}"
+def _text(figures: pd.DataFrame, spent: pd.DataFrame, *, note: str) -> str:
+    text = f"{aligned(figures[[*_FIGURES_TEXT]].rename(columns=_FIGURES_TEXT), words=2)}\n{_FIGURES_NOTE}{note}"
     if spent.empty:
         return text
     # Sums over a stage stand in the first table.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ssc.archive import Archive
+from ssc.cams import full_cams
 from ssc.data.index import Row
 from ssc.data.transforms import normalise, resize_image, resize_labels
 from ssc.models.classifier import CAMClassifier
@@ -24,7 +25,7 @@ from ssc.pseudo_labels import edge_map
 from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 from ssc.report.sheets import Column, Sheet, labels_column, write_sheet
 from ssc.runtime.device import select_device
-from ssc.workflow.settings import Prediction
+from ssc.workflow.settings import Prediction, PseudoLabels
 
 
 def write_panels(
@@ -32,7 +33,7 @@ def write_panels(
     archives: Mapping[str, Sequence[str | Path]],
     weights: Mapping[str, str | Path],
     prediction: Prediction,
-    edge_scale: float,
+    walk: PseudoLabels,
     device: str,
     **sheet: Unpack[Sheet],
 ) -> None:
@@ -44,7 +45,7 @@ def write_panels(
         archives: shard archives of `superpixels`, `cams` and `pseudo_labels`, as far as there are any.
         weights: weight files of `segmentation` and, as far as there are any, of `classifier` and `irn`.
         prediction: settings of the segmentation network's inference.
-        edge_scale: factor of the photo's size at which class boundaries are found.
+        walk: settings of the random walk, which say how class boundaries are found.
         device: see the config.
     """
     device = select_device(device)
@@ -57,7 +58,7 @@ def write_panels(
     if weights.get("classifier") and _has_decoder(weights["classifier"]):
         columns["reconstruction"] = _reconstruction_column(weights["classifier"], device)
     if weights.get("irn"):
-        columns["IRN edges"] = _edges_column(weights["irn"], edge_scale, device)
+        columns["IRN edges"] = _edges_column(weights["irn"], walk, device)
     if "pseudo_labels" in found:
         columns["pseudo-label"] = labels_column(found["pseudo_labels"])
     columns["prediction"] = _prediction_column(weights["segmentation"], prediction, device)
@@ -107,7 +108,7 @@ def _superpixels_column(archive: Archive) -> Column:
 
 
 def _cams_column(archive: Archive) -> Column:
-    return lambda row, image, size: resize_image(heat(image, archive.cams(row.id)[1]), size)
+    return lambda row, image, size: resize_image(heat(image, full_cams(archive.arrays(row.id), image.shape[:2])), size)
 
 
 def _overlay_column(archive: Archive) -> Column:
@@ -138,17 +139,20 @@ def _reconstruction_column(path: str | Path, device: torch.device) -> Column:
     return draw
 
 
-def _edges_column(path: str | Path, scale: float, device: torch.device) -> Column:
+def _edges_column(path: str | Path, settings: PseudoLabels, device: torch.device) -> Column:
     network = load_part(path, "irn", IRN, device=device)
-    return lambda row, image, size: resize_image(grey(edge_map(network, image, scale=scale)), size)
+    own = settings.model_dump(include={"scale", "pad", "mirror"})
+    return lambda row, image, size: resize_image(grey(edge_map(network, image, **own)), size)
 
 
 def _prediction_column(path: str | Path, settings: Prediction, device: torch.device) -> Column:
     networks = load_networks(path, device=device)
-    crf = settings.crf.options() if settings.crf.enabled else None
+    own = {"scales": settings.scales, "flip": settings.flip, "square": settings.square, "how": settings.fuse}
+    if settings.crf.enabled:
+        own |= {"crf": settings.crf.options(), "colours": settings.crf.colours}
 
     def draw(row: Row, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        *_, labels = predict_steps(networks, image, scales=settings.scales, flip=settings.flip, crf=crf)
+        *_, labels = predict_steps(networks, image, **own)
         return colourise(resize_labels(labels, size))
 
     return draw

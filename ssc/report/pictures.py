@@ -8,7 +8,6 @@ from skimage.morphology import dilation
 from skimage.segmentation import find_boundaries
 from skimage.util import img_as_ubyte
 
-from ssc.cams import upsample
 from ssc.constants import IGNORE, voc_palette
 
 PALETTE = np.array(voc_palette(), np.uint8).reshape(256, 3)
@@ -49,11 +48,11 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.nd
     return _blend(image, colours, opacity)
 
 
-def heat(image: np.ndarray, cams: np.ndarray) -> np.ndarray:
-    """Largest of the CAMs (K, h, w) at each pixel as a heat map over the photo, which shows where it is low."""
+def heat(image: np.ndarray, cams: torch.Tensor) -> np.ndarray:
+    """Largest of the CAMs (K, H, W) at each pixel as a heat map over the photo, which shows where it is low."""
     if len(cams) == 0:
         return image
-    strongest = upsample(torch.from_numpy(cams), image.shape[:2]).amax(dim=0).clamp(0, 1).numpy()
+    strongest = cams.amax(dim=0).clamp(0, 1).numpy()
     colours = matplotlib.colormaps["turbo"](strongest, bytes=True)[..., :3]
     return _blend(image, colours, 0.25 + 0.5 * strongest)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ssc.data.index import Row
-from ssc.data.transforms import read_image, scaled_view
+from ssc.data.transforms import read_image
 from ssc.runtime.parallel import batch_map, parallel_map
 
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ class Photo:
     Attributes:
         row: its line of the index.
         image: uint8 (H, W, 3).
-        views: normalised (3, h, w), one per scale.
+        views: normalised (3, h, w), such as one per scale.
     """
 
     row: Row
@@ -35,7 +35,7 @@ class Photo:
 def infer(
     network: Callable[[list[Photo]], list[Result]],
     rows: Sequence[Row],
-    scales: Sequence[float],
+    views: Callable[[np.ndarray], list[torch.Tensor]],
     *,
     pixels: int,
     threads: int = 1,
@@ -45,7 +45,7 @@ def infer(
     Args:
         network: photos of equal size to a result for each.
         rows: the photos; they are read while the network works.
-        scales: factors of a photo's size, one per view.
+        views: network inputs (3, h, w) of a photo uint8 (H, W, 3), of the same sizes for photos of the same size.
         pixels: most pixels of network input in a batch, see `pixel_budget`; 0 lets each photo through alone.
         threads: photos read at the same time.
     """
@@ -56,7 +56,7 @@ def infer(
 
     def read(row: Row) -> Photo:
         image = read_image(row.image)
-        return Photo(row, image, [scaled_view(image, scale) for scale in scales])
+        return Photo(row, image, views(image))
 
     return batch_map(
         network,

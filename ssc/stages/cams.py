@@ -1,5 +1,7 @@
 """The rule `cams`: class activation maps of one shard of the training photos."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,9 @@ import torch
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.cams import average_over_superpixels, multi_scale_cams
+from ssc.cams import average_over_superpixels, cell_centres, divisor, scale_activations, sum_scales, upsample
 from ssc.data.index import Row, read_index
-from ssc.losses import normalise_cam
+from ssc.data.transforms import scaled_views
 from ssc.models.classifier import CAMClassifier
 from ssc.models.weights import load_part, network_words
 from ssc.runtime.device import autocast, select_device, select_precision
@@ -33,8 +35,11 @@ def write_cams(
     precision: str = "auto",
     threads: int = 1,
 ) -> None:
-    """Write the CAMs of one shard of the training split: `<id>.npz` with `classes` (K,) int16 and `cams` (K, h, w)
-    float16 in 0..1 at stride 4, for the K classes present, each divided by its maximum + 1e-5.
+    """Write the CAMs of one shard of the training split: `<id>.npz` with `classes` (K,) int16 and `cams` (K, h, w) in
+    0..1 at stride 4, for the K classes present, each divided by its maximum + 1e-5; of type `settings.dtype`.
+
+    With `stride: 1` also what `ssc.cams.full_cams` makes the maps at the photo's size of: their terms `scale_0`, ...
+    at the network's stride, a thirtieth of the size of the maps, or, refined by superpixels, `high_res` (K, H, W).
 
     Args:
         index: the index.
@@ -53,26 +58,52 @@ def write_cams(
     rows = read_index(index).shard("train", shard)
     regions = Archive(superpixels) if settings.refine == "superpixels" else None
 
-    def activate(photos: list[Photo]) -> list[tuple[Row, np.ndarray]]:
+    def activate(photos: list[Photo]) -> list[tuple[Row, dict[str, torch.Tensor]]]:
         with autocast(device, precision):
-            batch = multi_scale_cams(model, stack_views(photos, device), photos[0].image.shape[:2])
-        return [(photo.row, present(photo.row, cams).cpu().numpy()) for photo, cams in zip(photos, batch, strict=True)]
+            scales = scale_activations(model, stack_views(photos, device))
+        results = []
+        for number, photo in enumerate(photos):
+            present = [each[number, [label - 1 for label in photo.row.labels]] for each in scales]
+            own = regions.labels(photo.row.id) if regions else None
+            maps = maps_of_photo(present, photo.image.shape[:2], stride=settings.stride, regions=own)
+            results.append((photo.row, maps))
+        return results
 
-    def present(row: Row, cams: torch.Tensor) -> torch.Tensor:
-        cams = cams[[label - 1 for label in row.labels]]
-        if regions and row.labels:
-            cams = average_over_superpixels(cams, regions.labels(row.id))
-        return normalise_cam(cams)
-
-    def encode(row_and_cams: tuple[Row, np.ndarray]) -> tuple[Row, bytes]:
-        row, cams = row_and_cams
-        classes = np.array(row.labels, np.int16)
-        return row, archive.encode_arrays(classes=classes, cams=cams.astype(np.float16))
+    def encode(row_and_maps: tuple[Row, dict[str, torch.Tensor]]) -> tuple[Row, bytes]:
+        row, maps = row_and_maps
+        arrays = {name: each.cpu().numpy().astype(settings.dtype) for name, each in maps.items()}
+        return row, archive.encode_arrays(classes=np.array(row.labels, np.int16), **arrays)
 
     keys = {f"{row.id}.npz": row.key_with(*([regions.read_bytes(f"{row.id}.png")] if regions else [])) for row in rows}
     own = fingerprint(__name__, settings, {"precision": precision}, files=[weights], words=network_words(weights))
     with cache.resume(output, fingerprint=own, keys=keys) as out:
         rows = [row for row in rows if f"{row.id}.npz" not in out]
-        found = infer(activate, rows, settings.scales, pixels=pixel_budget(device), threads=threads)
+        views = partial(scaled_views, scales=settings.scales)
+        found = infer(activate, rows, views, pixels=pixel_budget(device), threads=threads)
         for row, data in track(parallel_map(encode, found, threads), f"CAMs {shard}", len(rows)):
             out.add_bytes(f"{row.id}.npz", data)
+
+
+def maps_of_photo(
+    scales: Sequence[torch.Tensor], size: tuple[int, int], *, stride: int, regions: np.ndarray | None
+) -> dict[str, torch.Tensor]:
+    """What is stored of a photo's activations, by name; see `write_cams`.
+
+    Args:
+        scales: of `ssc.cams.scale_activations`, (K, h', w') for each scale: those of the classes present, maybe none.
+        size: (H, W) of the photo.
+        stride: 1 for maps at the photo's size beside those of stride 4.
+        regions: superpixels (H, W) to average over; None for none.
+    """
+    terms = [each[:, None] for each in scales]  # torch resizes no photos rather than no channels
+    cams = sum_scales(terms, size)[:, 0]
+    full = sum_scales(terms, size, stride=1)[:, 0] if stride == 1 else None
+    if regions is not None and len(cams):
+        cams = cell_centres(average_over_superpixels(upsample(cams, size), regions))
+        full = average_over_superpixels(full, regions) if stride == 1 else None
+    found = {"cams": cams / divisor(cams)}
+    if stride == 1 and regions is not None:
+        found["high_res"] = full / divisor(full)
+    elif stride == 1:
+        found |= {f"scale_{number}": scale / divisor(full) for number, scale in enumerate(scales)}
+    return found

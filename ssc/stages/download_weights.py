@@ -10,12 +10,15 @@ from ssc.runtime.download import download
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic
 
-# torchvision's first ImageNet weights; the digits in the file name are the start of the file's SHA-256.
+# torchvision's first ImageNet weights, and with `_v2` its second; the digits in the file name are the start of the
+# file's SHA-256.
 IMAGENET_FILES = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
     "resnet50": "resnet50-0676ba61.pth",
+    "resnet50_v2": "resnet50-11ad3fa6.pth",
     "resnet101": "resnet101-63fe2227.pth",
+    "resnet101_v2": "resnet101-cd907fc2.pth",
     "vgg16": "vgg16-397923af.pth",
     "vgg19": "vgg19-dcbb9e9d.pth",
 }

@@ -10,7 +10,7 @@ import pandas as pd
 from ssc.archive import Archive
 from ssc.constants import IGNORE
 from ssc.data.index import Row, read_index
-from ssc.data.masks import read_mask
+from ssc.interop.folders import label_maps
 from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json, write_table
@@ -79,6 +79,7 @@ def summarise_labels(
     output: str | Path,
     images: str | Path,
     steps: Sequence[str] = (),
+    chosen_by_masks: str | None = None,
 ) -> None:
     """Add the shards' counts up: the figures of a stage, of the steps to it and of the baselines as JSON, and the
     mIoU of each image.
@@ -88,6 +89,7 @@ def summarise_labels(
         shards: its JSON files, of all shards.
         output: JSON file.
         images: table of the images' mIoU, see `write_scores`.
+        chosen_by_masks: what masks have chosen of the stage, such as the epoch of its training; None for nothing.
 
     Raises:
         InputError: the split has no image.
@@ -107,6 +109,7 @@ def summarise_labels(
             "stage": stage,
             "split": split,
             "images": len(scores),
+            "chosen_by_masks": chosen_by_masks,
             **own,
             "steps": {step: figures.get(step, own)["miou"] for step in steps},
             "baselines": {name: figures[name]["miou"] for name in ("all background", "image label")},
@@ -139,7 +142,7 @@ def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes:
         InputError: no mask, a mask without a prediction, a file that is no label map, different sizes, or a
             counted class id out of range (255 is one in any prediction).
     """
-    own, truth = _label_maps(Path(predictions)), _label_maps(Path(masks))
+    own, truth = label_maps(predictions), label_maps(masks)
     if not truth:
         raise InputError(f"{masks} holds no PNG masks; name the folder or archive of <id>.png files.")
     missing = sorted(set(truth) - set(own))
@@ -165,14 +168,3 @@ def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes:
 
 def _labels_of_step(archive: Archive, step: str, row: Row, target: np.ndarray) -> np.ndarray:
     return archive.labels(f"{step}/{row.id}")
-
-
-def _label_maps(source: Path) -> dict[str, Callable[[], np.ndarray]]:
-    if source.is_file():
-        archive = Archive(source)
-        return {name: partial(archive.labels, name) for name in archive.ids()}
-    if not source.is_dir():
-        raise InputError(f"{source} is neither a folder nor an archive.")
-    # Ids may hold slashes, so an unpacked archive may have folders inside.
-    paths = source.rglob("*.png")
-    return {path.relative_to(source).with_suffix("").as_posix(): partial(read_mask, path) for path in paths}

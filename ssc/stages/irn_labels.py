@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ssc.archive import Archive
-from ssc.cams import upsample
+from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import read_image
 from ssc.runtime.parallel import parallel_map
@@ -32,11 +31,11 @@ def write_irn_labels(
 
     def refine(row: Row) -> tuple[Row, np.ndarray]:
         image = read_image(row.image)
-        classes, maps = archive.cams(row.id)
+        arrays = archive.arrays(row.id)
         labels = confident_labels(
             image,
-            classes,
-            upsample(torch.from_numpy(maps), image.shape[:2]),
+            arrays["classes"].astype(np.int64),
+            full_cams(arrays, image.shape[:2]),
             foreground_threshold=settings.foreground_threshold,
             background_threshold=settings.background_threshold,
             confidence=settings.crf.confidence,

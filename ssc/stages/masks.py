@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache as remember
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from ssc.data.photos import open_photo, upright_size
 from ssc.runtime.errors import InputError
 from ssc.workflow import cache
 from ssc.workflow.provenance import file_digest, fingerprint
+from ssc.workflow.settings import Masks
 
 
-def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> None:
+def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path, *, settings: Masks) -> None:
     """Write the ground truth of all rows that have one into a shard archive, as `<image id>.png`.
 
     A mask is a palette or greyscale image of labels, or the instances JSON that lists the image (see
@@ -28,15 +30,17 @@ def write_masks(rows: Iterable[Row], num_classes: int, output: str | Path) -> No
         rows: images, of any split.
         num_classes: number C of foreground classes.
         output: the archive.
+        settings: the section `masks`.
 
     Raises:
         InputError: a mask or photo cannot be read, the two differ in size, or a mask holds a value other than
             0..C and 255.
     """
-    renderer, digest = remember(_instances_renderer), remember(file_digest)
+    renderer, digest = remember(partial(_instances_renderer, settings=settings)), remember(file_digest)
     rows = [row for row in rows if row.mask]
     keys = {f"{row.id}.png": _key(row, digest) for row in rows}
-    with cache.resume(output, fingerprint=fingerprint(__name__, values={"classes": num_classes}), keys=keys) as writer:
+    own = fingerprint(__name__, settings, {"classes": num_classes})
+    with cache.resume(output, fingerprint=own, keys=keys) as writer:
         for row in rows:
             if f"{row.id}.png" in writer:
                 continue
@@ -50,7 +54,7 @@ def _key(row: Row, digest: Callable[[str], str]) -> str:
     return replace(row, labels=()).key_with(digest(row.mask).encode() if Path(row.mask).is_file() else b"")
 
 
-def _instances_renderer(path: str) -> Callable[[str], np.ndarray]:
+def _instances_renderer(path: str, settings: Masks) -> Callable[[str], np.ndarray]:
     """Read an instances JSON; return the function from image id to label map."""
     instances = read_instances(path)
     class_of = class_of_category(instances)
@@ -64,7 +68,8 @@ def _instances_renderer(path: str) -> Callable[[str], np.ndarray]:
             raise InputError(f"{path} does not list the image {name!r}; make the index again.")
         image = images[name]
         try:
-            return render_instances(annotations[image["id"]], class_of, image["height"], image["width"])
+            size = image["height"], image["width"]
+            return render_instances(annotations[image["id"]], class_of, *size, **settings.model_dump())
         except InputError as error:
             raise InputError(f"{path}, image {name!r}: {error}") from None
 

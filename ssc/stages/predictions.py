@@ -1,5 +1,6 @@
 """The rule `predictions`: label maps of one shard of the predicted photos, after each test-time step."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from ssc.crf import refine_probabilities
 from ssc.data.index import Row, read_index
 from ssc.models.deeplab import load_networks
 from ssc.models.weights import network_words
-from ssc.prediction import batch_probabilities, view_scales
+from ssc.prediction import batch_probabilities, photo_views, wrapped_colours
 from ssc.runtime.device import select_device, select_precision
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
@@ -46,21 +47,21 @@ def write_predictions(
     device = select_device(device)
     precision = select_precision(precision, device)
     networks = load_networks(weights, device=device)
-    options = {"scales": settings.scales, "flip": settings.flip, "precision": precision}
+    options = {"scales": settings.scales, "flip": settings.flip, "how": settings.fuse, "precision": precision}
 
     def predict(photos: list[Photo]) -> list[tuple[Row, np.ndarray, list[np.ndarray], np.ndarray | None]]:
-        size = photos[0].image.shape[:2]
-        scores = batch_probabilities(networks, stack_views(photos, device), size=size, **options)
-        labels = [each.argmax(dim=1).cpu().numpy() for each in scores]
-        last = scores[-1].cpu().numpy() if settings.crf.enabled else [None] * len(photos)
-        return [
-            (photo.row, photo.image, maps, final) for photo, *maps, final in zip(photos, *labels, last, strict=True)
-        ]
+        found = batch_probabilities(networks, stack_views(photos, device), size=photos[0].image.shape[:2], **options)
+        results = []
+        for photo, scores in zip(photos, found, strict=True):
+            labels = [each.argmax(dim=0).cpu().numpy() for each in scores]
+            results.append((photo.row, photo.image, labels, scores[-1].cpu().numpy() if settings.crf.enabled else None))
+        return results
 
     def encode(predicted: tuple[Row, np.ndarray, list[np.ndarray], np.ndarray | None]) -> tuple[Row, list[bytes]]:
         row, image, labels, scores = predicted
         if scores is not None:
-            refined = refine_probabilities(image, scores, **settings.crf.options())
+            seen = wrapped_colours(image) if settings.crf.colours == "wrapped" else image
+            refined = refine_probabilities(seen, scores, **settings.crf.options())
             labels = [*labels, refined.argmax(axis=0)]
         return row, [archive.encode_labels(each) for each in labels]
 
@@ -75,7 +76,8 @@ def write_predictions(
         cache.resume(steps, fingerprint=own, keys=early_keys) as before,
     ):
         rows = [row for row in rows if f"{row.id}.png" not in out or any(name not in before for name in names[row.id])]
-        found = infer(predict, rows, view_scales(settings.scales), pixels=pixel_budget(device), threads=threads)
+        views = partial(photo_views, scales=settings.scales, square=settings.square)
+        found = infer(predict, rows, views, pixels=pixel_budget(device), threads=threads)
         for row, maps in track(parallel_map(encode, found, threads), f"predictions {shard}", len(rows)):
             out.add_bytes(f"{row.id}.png", maps[-1])
             for name, data in zip(names[row.id], maps[:-1], strict=True):

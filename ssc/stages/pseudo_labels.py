@@ -1,5 +1,6 @@
 """The rule `random_walk`: pseudo-labels and confidence masks of one shard of the training photos."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from ssc import archive
 from ssc.archive import Archive
 from ssc.data.index import Row, read_index
+from ssc.data.transforms import scaled_views
 from ssc.models.irn import IRN
 from ssc.models.weights import load_part, network_words
-from ssc.pseudo_labels import confidence_mask, edge_maps, walk_scores
+from ssc.pseudo_labels import confidence_mask, edge_maps, half_mask, walk_scores
 from ssc.runtime.device import select_device, select_precision
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
@@ -50,7 +52,7 @@ def write_pseudo_labels(
     model = load_part(weights, "irn", IRN, device=device)
     cam_archive = Archive(cams)
     rows = read_index(index).shard("train", shard)
-    walk = {"scale": settings.scale, "radius": settings.radius, "beta": settings.beta, "exp_times": settings.exp_times}
+    walk = settings.model_dump(include={"scale", "radius", "beta", "exp_times", "divide"})
 
     def propagate(photos: list[Photo]) -> list[tuple[Row, np.ndarray, torch.Tensor]]:
         found = [cam_archive.cams(photo.row.id) for photo in photos]
@@ -58,7 +60,7 @@ def write_pseudo_labels(
         edges = [None] * len(photos)
         if any(len(classes) for classes, _ in found):
             (views,) = stack_views(photos, device)
-            edges = edge_maps(model, views, precision=precision)
+            edges = edge_maps(model, views, pad=settings.pad, mirror=settings.mirror, precision=precision)
         results = []
         for photo, (classes, maps), edge in zip(photos, found, edges, strict=True):
             maps = torch.from_numpy(maps).to(device)
@@ -69,8 +71,11 @@ def write_pseudo_labels(
     def encode(walked: tuple[Row, np.ndarray, torch.Tensor]) -> tuple[Row, bytes, bytes]:
         row, classes, scores = walked
         labels = np.concatenate([[0], classes])[argmax_labels(scores, settings.threshold)]
-        background = torch.full((1, *scores.shape[1:]), settings.threshold)
-        mask = confidence_mask(torch.cat([background, scores]).numpy(), settings.keep)
+        if len(classes) or settings.unlabelled == "all":
+            background = torch.full((1, *labels.shape), settings.threshold)
+            mask = confidence_mask(torch.cat([background, scores]).numpy(), settings.keep, rounding=settings.rounding)
+        else:
+            mask = half_mask(labels.shape, row.id)
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
     keys = {f"{row.id}.png": row.key_with(cam_archive.read_bytes(f"{row.id}.npz")) for row in rows}
@@ -80,7 +85,13 @@ def write_pseudo_labels(
         cache.resume(confidence, fingerprint=own, keys=keys) as masks,
     ):
         rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
-        found = infer(propagate, rows, [settings.scale], pixels=pixel_budget(device), threads=threads)
+        found = infer(
+            propagate,
+            rows,
+            partial(scaled_views, scales=[settings.scale]),
+            pixels=pixel_budget(device),
+            threads=threads,
+        )
         for row, labels, mask in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):
             out.add_bytes(f"{row.id}.png", labels)
             masks.add_bytes(f"{row.id}.png", mask)

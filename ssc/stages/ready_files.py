@@ -4,8 +4,6 @@ A folder holds one file per training image, named by the image's id. Everything 
 photos before an archive appears.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,11 @@ from ssc.constants import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.masks import read_mask
 from ssc.data.transforms import read_image
+from ssc.interop.folders import read_arrays
 from ssc.runtime.errors import InputError
-from ssc.runtime.progress import track
+from ssc.runtime.progress import log, track
 from ssc.superpixels import regions_from_rgb
+from ssc.workflow.settings import CAMs
 
 
 def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, output: str | Path) -> None:
@@ -47,35 +47,49 @@ def import_superpixels(*, index: str | Path, shard: str, folder: str | Path, out
             out.add_labels(row.id, labels)
 
 
-def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: str | Path) -> None:
+def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: str | Path, settings: CAMs) -> None:
     """Write one shard's CAMs from files `<id>.npz` like those of `ssc.stages.cams.write_cams`.
 
-    A file holds `classes` (K,), ids 1..C in any order, and `cams` (K, h, w) in 0..1 at stride 4: h = ceil(H / 4).
+    A file holds `classes` (K,), ids 1..C in any order, and `cams` (K, h, w) in 0..1 at stride 4: h = ceil(H / 4); for
+    `stride: 1` also `high_res` (K, H, W) in 0..1, or the terms `scale_0`, ... of another run, see
+    `ssc.cams.full_cams`; without these seeds and IRN labels are made of `cams`, enlarged.
 
     Args:
         index, shard: the images, of the training split.
         folder: the files.
         output: archive, as `ssc.stages.cams.write_cams` writes it.
+        settings: the section `cams`, of which `stride` and `dtype` count.
 
     Raises:
         InputError: a file is missing, unreadable or lacks an array, its classes are not those of the image's labels,
-            its maps have another size than the photo at stride 4, or a value lies outside 0..1.
+            its maps have another size than the photo at their stride, or a value lies outside 0..1.
     """
-    rows = read_index(index).shard("train", shard)
+    rows, coarse = read_index(index).shard("train", shard), 0
+    strides = {"cams": STRIDE, "high_res": 1} if settings.stride == 1 else {"cams": STRIDE}
     with archive.write(output) as out:
         for row in track(rows, f"CAMs {shard}"):
             path = _file(folder, row, ".npz", "ready.cams")
-            classes, cams = _read_arrays(path, "classes", "cams")
+            arrays = read_arrays(path, "classes", "cams")
+            classes = arrays["classes"]
             if classes.ndim != 1 or sorted(classes.tolist()) != list(row.labels):
                 raise InputError(f"{path} holds classes {classes.tolist()}, the image's labels are {list(row.labels)}.")
-            height, width = read_image(row.image).shape[:2]
-            needed = (len(classes), -(-height // STRIDE), -(-width // STRIDE))
-            if cams.shape != needed:
-                raise InputError(f"{path}: cams has shape {cams.shape}, its photo {row.image} needs {needed}.")
-            if cams.dtype.kind != "f" or not ((cams >= 0) & (cams <= 1)).all():
-                raise InputError(f"{path}: cams must hold floats in 0..1; divide each map by its maximum.")
+            size = read_image(row.image).shape[:2]
+            terms = [name for name in arrays if name.startswith("scale_") and settings.stride == 1]
+            found = {name: arrays[name] for name in (*strides, *terms) if name in arrays}
+            for name, maps in found.items():
+                # The terms lie at the strides of their scales.
+                grid = [-(-side // strides[name]) for side in size] if name in strides else maps.shape[1:]
+                needed = (len(classes), *grid)
+                if maps.shape != needed:
+                    raise InputError(f"{path}: {name} has shape {maps.shape}, its photo {row.image} needs {needed}.")
+                if maps.dtype.kind != "f" or not ((maps >= 0) & (maps <= 1)).all():
+                    raise InputError(f"{path}: {name} must hold floats in 0..1; divide each map by its maximum.")
+            coarse += len(found) < len(strides)
             order = np.argsort(classes)
-            out.add_arrays(row.id, classes=classes[order].astype(np.int16), cams=cams[order].astype(np.float16))
+            own = {name: maps[order].astype(settings.dtype) for name, maps in found.items()}
+            out.add_arrays(row.id, classes=classes[order].astype(np.int16), **own)
+    if coarse:
+        log.warning("Warning: %d files of %s lack high_res; their seeds are made of cams, enlarged.", coarse, folder)
 
 
 def import_pseudo_labels(
@@ -126,16 +140,6 @@ def _read_regions(path: Path) -> np.ndarray:
             return labels.reshape(image.size[::-1]).astype(np.int32)
     except (OSError, SyntaxError) as error:  # Pillow reports a wrong PNG checksum as the latter.
         raise InputError(f"{path} is no readable picture ({error}); restore it.") from None
-
-
-def _read_arrays(path: Path, *names: str) -> list[np.ndarray]:
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
-    except KeyError as error:
-        raise InputError(f"{path} cannot be used ({error.args[0]}); it needs {' and '.join(names)}.") from None
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is no readable archive of arrays ({error}); make it again.") from None
 
 
 def _check_size(path: Path, size: tuple[int, int], row: Row) -> None:

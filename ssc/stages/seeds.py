@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ssc.archive import Archive
+from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
 from ssc.metrics import confusion, image_miou, summary, threshold_counts
 from ssc.runtime.files import read_json, write_json
@@ -72,8 +72,9 @@ def _strongest(
     for row in rows:
         if row.id in masks:
             target = masks.labels(row.id)
-            classes, maps = cams.cams(row.id)
-            yield row, target, *strongest_class(classes, torch.from_numpy(maps), target.shape)
+            arrays = cams.arrays(row.id)
+            classes = arrays["classes"].astype(np.int64)
+            yield row, target, *strongest_class(classes, full_cams(arrays, target.shape))
 
 
 def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:
@@ -89,6 +90,7 @@ def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: 
         "stage": "seeds",
         "split": "train",
         "images": sum(part["images"] for part in parts),
+        "chosen_by_masks": "threshold",
         "threshold": thresholds[best],
         **curve[best],
         "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},

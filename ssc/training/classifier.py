@@ -59,7 +59,8 @@ def train_classifier(
     decoder = reconstruction_loss = None
     if settings.cdr.enabled:
         decoder_options = decoder_arguments(model, settings.cdr, settings.crop)
-        decoder = ReconstructionNet(**decoder_options).to(run.device, memory_format=torch.channels_last)
+        decoder = ReconstructionNet(**decoder_options, gamma=settings.cdr.gamma)
+        decoder.to(run.device, memory_format=torch.channels_last)
         decoder.recompute = run.memory == "lean"
         reconstruction_loss = build_reconstruction_loss(settings.cdr, loss_weights)
         reconstruction_loss.to(run.device, memory_format=torch.channels_last)

@@ -7,8 +7,7 @@ Maps of a batch: image (B, 3, H, W), labels int64 (B, H, W), confident and regio
 confident with the label 255 takes no part.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from torch.nn import functional as F
 
 from ssc.constants import IGNORE
 from ssc.losses import erode
-from ssc.models.deeplab import DeepLabV2, mean_logits
+from ssc.models.deeplab import DeepLabV2, evaluating, mean_logits
+from ssc.training.colours import jitter
 from ssc.workflow.settings import Cotraining
 
 
@@ -29,6 +29,7 @@ def cotraining_losses(
     online: bool,
     settings: Cotraining,
     rngs: Sequence[np.random.Generator],
+    colours: bool = False,
     precision: str = "fp32",
     processes: int = 1,
 ) -> dict[str, torch.Tensor]:
@@ -45,6 +46,7 @@ def cotraining_losses(
         online: the warm-up is over.
         settings: the section `segmentation.cotraining`.
         rngs: source of the random choices, one for each image.
+        colours: change the colours of the mixed images, see `ssc.training.colours`.
         precision: see the config.
         processes: those that share the batch; the means over the photos here are divided by it.
 
@@ -63,6 +65,8 @@ def cotraining_losses(
         edges = torch.zeros_like(regions)
     mixed = regions.flatten(1).any(dim=1)[:, None, None]
     image = paste(image, regions)
+    if colours:
+        image = jitter(image, rngs)
     labels, confident = (
         torch.where(mixed, paste(new, regions), old) for new, old in zip(source, (labels, confident), strict=True)
     )
@@ -115,7 +119,7 @@ def online_labels(
     Returns:
         Labels and confidence of the batch.
     """
-    with _evaluating(networks):
+    with evaluating(networks):
         logits = mean_logits(networks, image, size=image.shape[-2:], precision=precision)
     probability, best = logits.softmax(dim=1).max(dim=1)
     outside = confident & (labels == IGNORE)
@@ -164,16 +168,3 @@ def mask_labels(labels: torch.Tensor, confident: torch.Tensor) -> torch.Tensor:
 def _partners(count: int) -> list[int]:
     half = count // 2
     return [*range(half, 2 * half), *range(half), *range(2 * half, count)]
-
-
-@contextmanager
-def _evaluating(networks: Sequence[DeepLabV2]) -> Iterator[None]:
-    """Networks in evaluation mode; afterwards each layer is in the mode it was in (batch norms may be frozen)."""
-    trained = [layer for network in networks for layer in network.modules() if layer.training]
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for layer in trained:
-            layer.training = True

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from ssc.constants import STRIDE
 from ssc.data.releases import DOWNLOADS
-from ssc.models.networks import NETWORKS
+from ssc.models.networks import IMAGENET_V2, NETWORKS
 from ssc.runtime.errors import InputError
 from ssc.workflow.experiments import sweep_experiments
+from ssc.workflow.presets import PRESETS, merge, preset_settings
 from ssc.workflow.section import Section
 from ssc.workflow.settings import KINDS, Common, Dataset, Settings
 
@@ -89,6 +90,7 @@ def complete(config: dict) -> dict:
     """
     _refuse_odd_values(config)
     _refuse_moved(config)
+    config = _over_preset(config)
     completed = _validated(config).model_dump(mode="json")
     known = completed["experiments"]
     for name, own in sweep_experiments(completed["ablation"]["sweeps"]).items():
@@ -132,22 +134,23 @@ def resolve(config: dict, experiment: str) -> Settings:
         shared.append("ready.superpixels")
     if shared:
         raise InputError(f"{where}{shared[0]} is common to all experiments; set it outside of them.")
-    merged = _merge(config, own)
+    merged = merge(config, own)
     return _validated(merged if seed is None else {**merged, "seed": seed}, where)
+
+
+def _over_preset(config: dict) -> dict:
+    """A configuration laid over the preset that it names, if any."""
+    name, dataset = config.get("preset"), config.get("dataset")
+    if name not in list(PRESETS):  # None, or what the types refuse
+        return config
+    kind = dataset.get("kind", "demo") if isinstance(dataset, dict) else "demo"
+    return merge(preset_settings(name, kind), config) if kind in list(KINDS) else config
 
 
 def split_seed(experiment: str) -> tuple[str, int | None]:
     """`ssc-seed2` to ("ssc", 2); `ssc` to ("ssc", None)."""
     match = re.fullmatch(r"(.+)-seed([0-9]+)", experiment)
     return (match[1], int(match[2])) if match else (experiment, None)
-
-
-def _merge(base: dict, own: dict) -> dict:
-    merged = dict(base)
-    for key, value in own.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if nested else value
-    return merged
 
 
 def _validated(config: dict, where: str = "") -> Settings:
@@ -292,6 +295,11 @@ def _check_networks(settings: Settings, where: str) -> None:
             )
         if name == "imagenet" and network == "tiny":
             raise InputError(f"{where}{key}.weights: there are no ImageNet weights for tiny; use warm_start or none.")
+        if name == "imagenet_v2" and network not in IMAGENET_V2:
+            raise InputError(
+                f"{where}{key}.weights: torchvision has no second weights of {network}, only of "
+                f"{' and '.join(IMAGENET_V2)}; set it to imagenet."
+            )
 
 
 def _check_crops(settings: Settings, where: str) -> None:

@@ -24,7 +24,7 @@ _UNKNOWN = 500 * 375  # pixels of a photo that cannot be read: VOC's
 # of VOC take 0.02 to 0.04 bytes a pixel, those of the demo's small scenes 0.07; a CAM's cell 1.6, float16 deflated.
 _MEMBER = 1_100
 _LABEL = 0.06
-_CELL = 1.7
+_CELL = {"float16": 1.7, "float32": 3.4}
 
 _REPORT = 10e6  # pictures, tables, logs
 _SLACK = 1.25  # archives are written under another name before the old ones go
@@ -77,13 +77,21 @@ def needed_space(index: Index, settings: Settings, pixels: float, weights: Mappi
     return {
         "masks": sum(bool(row.mask) for row in {*train, *predicted}) * label_map,
         "superpixels": len(train) * label_map,
-        "cams": len(train) * _MEMBER + present * pixels / STRIDE**2 * _CELL,
+        "cams": len(train) * _MEMBER + present * _cam_cells(settings, pixels) * _CELL[settings.cams.dtype],
         "irn_labels": len(train) * label_map,
         "pseudo_labels": 2 * len(train) * label_map,  # and confidence masks
         "predictions": len(settings.prediction.steps()) * len(predicted) * label_map,
         "warm_start": weights["classifier"],
         **weights,
     }
+
+
+def _cam_cells(settings: Settings, pixels: float) -> float:
+    """Cells of a photo's CAM of one class: at stride 4, and with `stride: 1` those of its scales."""
+    cells = pixels / STRIDE**2
+    if settings.cams.stride == 1:
+        cells += sum(scale**2 for scale in settings.cams.scales) * pixels / settings.classifier.output_stride**2
+    return cells
 
 
 def needed_memory(settings: Settings, num_classes: int, pixels: float, saved: Mapping[str, float]) -> dict[str, float]:

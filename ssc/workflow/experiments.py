@@ -40,9 +40,9 @@ def ready(settings: Settings, stage: str) -> str | None:
 
 def decisive_settings(settings: Settings, stage: str) -> dict:
     """The settings that a stage's results in an experiment's folder depend on: its own and those of the stages that it
-    reads. One that stands ready depends on nothing else."""
+    reads. One that stands ready depends on nothing else, but for the form that CAMs are stored in."""
     if given := ready(settings, stage):
-        return {stage: given}
+        return {stage: given, **({"as": settings.cams.decisive()} if stage == "cams" else {})}
     decisive = {}
     for key in STAGES[stage].settings:
         value = getattr(settings, key)
@@ -93,7 +93,9 @@ def uses(settings: Settings, stage: str) -> bool:
 
 def photo_splits(settings: Settings, rule: Rule) -> list[str]:
     """The splits whose photos the jobs of a rule go through in a run."""
-    measured = ["train"] if {"seeds", "pseudo_labels"} & set(made_stages(settings)) else []
+    made = made_stages(settings)
+    measured = ["train"] if {"seeds", "pseudo_labels"} & set(made) else []
+    measured += ["val"] if "segmentation" in made and settings.segmentation.select_on_val else []
     splits = {
         "train": ["train"],
         "predicted": [settings.prediction.split],
@@ -110,7 +112,7 @@ def refines_cams(settings: Settings) -> bool:
 
 def start_weights(settings: Settings) -> dict[str, list[str]]:
     """By training, the weights that it starts from, those of the loss network among them, as the configuration has
-    them: a file, `imagenet`, `none` or `warm_start`."""
+    them: a file, `imagenet`, `imagenet_v2`, `none` or `warm_start`."""
     starts = {stage: [getattr(settings, stage).weights] for stage in TRAININGS}
     if uses_loss_network(settings):
         starts["classifier"].append(settings.classifier.cdr.weights)
@@ -152,5 +154,5 @@ def missing_weights(settings: Settings) -> tuple[str, str] | None:
     named = {f"{stage}.weights": getattr(settings, stage).weights for stage in TRAININGS}
     named["classifier.cdr.weights"] = settings.classifier.cdr.weights
     named |= {f"ready.{stage}": getattr(settings.ready, stage) for stage in TRAININGS}
-    words = (None, "none", "imagenet", "warm_start")
+    words = (None, "none", "imagenet", "imagenet_v2", "warm_start")
     return next(((key, file) for key, file in named.items() if file not in words and not Path(file).exists()), None)

@@ -1,7 +1,8 @@
 """The keys of the configuration: type, range, default and meaning of each; the one place where a default stands.
 
 Defaults are the paper's settings on VOC 2012, or, where the paper is silent or differs, those of the authors' released
-code (marked [R]). config/schema.json and docs/config.md are generated from these classes, see `ssc.workflow.config`.
+code (marked [R]) or what measured best; `ssc.workflow.presets` has what the paper and the release set besides.
+config/schema.json and docs/config.md are generated from these classes, see `ssc.workflow.config`.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -44,7 +45,13 @@ Backbone = Literal[*NETWORKS]
 LossNetwork = Literal["vgg19", *NETWORKS]
 _STRIDES = sorted({stride for network in NETWORKS.values() for stride in network.output_strides})
 OutputStride = Annotated[int, Field(json_schema_extra={"enum": _STRIDES})]
-Weights = Annotated[str, Field(description="imagenet (downloaded), none, warm_start, or a safetensors file.")]
+Weights = Annotated[
+    str,
+    Field(
+        description="imagenet (torchvision's first, downloaded), imagenet_v2 (its second, of resnet50 and resnet101), "
+        "none, warm_start, or a safetensors file."
+    ),
+]
 
 
 class LossTerm(Section):
@@ -83,7 +90,15 @@ class CDR(LossTerm):
         max_length=5,
         description="Weights of the loss network's five feature maps in the perceptual loss, first to last.",
     )
+    range: Literal["normalised", "tanh"] = Field(
+        "normalised",
+        description="What the loss sees of the reconstruction: its output in -1..1 read as a colour and normalised "
+        "like the photo, or as it is [R].",
+    )
     width: int = Field(256, ge=16, description="Channels of the reconstruction net's first blocks.")
+    gamma: Literal["one", "uniform"] = Field(
+        "one", description="Initial scales of the reconstruction net's layer norms: 1, or uniform in 0..1 [R]."
+    )
     lr: Positive = Field(0.0005, description="Initial learning rate of Adam for the reconstruction net.")
 
     @property
@@ -115,6 +130,17 @@ class Superpixels(Section):
     sigma: Positive = Field(0.8, description="Felzenszwalb: Gaussian smoothing in pixels.")
     min_size: Count | None = Field(
         None, description="Least region in pixels; null: a tenth of the mean of max_regions."
+    )
+
+
+class Masks(Section):
+    """Ground truth that is painted from the instances of a COCO JSON."""
+
+    overlaps: Literal["smallest_on_top", "last_on_top"] = Field(
+        "smallest_on_top", description="Which instance covers another: the smaller, or the later in the file [R]."
+    )
+    crowds: Literal["ignore", "background"] = Field(
+        "ignore", description="Crowd regions: ignored (255) where no instance covers them, or background [R]."
     )
 
 
@@ -168,6 +194,12 @@ class CAMs(Section):
     scales: Scales = Field([1.0, 0.5, 1.5, 2.0], description="Scales of the photo; each is used with its mirror image.")
     drs: bool = Field(True, description="Keep DRS in the last stage [R]; no effect on a classifier trained without it.")
     refine: Literal["none", "superpixels"] = Field("none", description="Average the CAMs over superpixels: a control.")
+    stride: Literal[4, 1] = Field(
+        4,
+        description="Map that seeds and IRN labels are made of: the walk's at stride 4, enlarged, or the sum over "
+        "scales at the photo's size [R].",
+    )
+    dtype: Literal["float16", "float32"] = Field("float16", description="Type in which CAMs are stored; float32 [R].")
 
 
 class Seeds(Section):
@@ -242,8 +274,27 @@ class PseudoLabels(Section):
     radius: int = Field(5, ge=2, description="Steps reach pixels closer than this (pixels at stride 4).")
     beta: Positive = Field(10.0, description="Exponent of the affinities.")
     exp_times: int = Field(8, ge=0, le=12, description="The walk takes 2^this steps.")
+    pad: Count | None = Field(
+        None,
+        description="Side of the square to which the photo is padded with zeros before edges are found, whose group "
+        "norms see the padding [R: 512 on VOC, none on COCO]; null: no padding.",
+    )
+    mirror: Literal["probability", "logit"] = Field(
+        "probability", description="What edges are averaged as, over the photo and its mirror image; logit [R]."
+    )
+    divide: Literal["before", "after"] = Field(
+        "before",
+        description="When the scores are divided by their maximum: before they are enlarged to the photo, or after "
+        "it [R].",
+    )
     threshold: Share = Field(0.25, description="Background threshold of the scores after the walk.")
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
+    rounding: Literal["up", "down"] = Field(
+        "up", description="How that number of pixels is rounded; ties at the border are kept if up, down [R]."
+    )
+    unlabelled: Literal["all", "half"] = Field(
+        "all", description="Confident pixels of a photo without labels: all, or a random half [R on COCO]."
+    )
 
 
 class Cotraining(Section):
@@ -252,7 +303,9 @@ class Cotraining(Section):
     Confident pixels teach their labels, on the others each network learns what the other predicts.
     """
 
-    warm_up: Natural = Field(1, description="First epochs, in which images are mixed by their pseudo-labels [R].")
+    warm_up: Natural = Field(
+        1, description="First epochs, in which images are mixed by their pseudo-labels: BECO's; 2 [R]."
+    )
     mix_probability: Share = Field(
         0.5, description="Probability that half of another image's classes are pasted onto one [R]."
     )
@@ -279,8 +332,27 @@ class Segmentation(Section):
     cotraining: Cotraining = Cotraining()
     epochs: Count = Field(80, description="Passes over the training set (80 VOC, 40 COCO).")
     batch_size: Count = Field(16, description="Photos per step.")
+    select_on_val: bool = Field(
+        False,
+        description="Keep the epoch with the best mIoU on the validation masks [R], and not the last: the figures on "
+        "val are then no longer those of a method that has not seen its masks.",
+    )
     crop: int = Field(512, ge=32, description="Side of the training window.")
-    scales: Scales = Field([0.5, 0.75, 1.0, 1.5, 1.75, 2.0], description="Random scales.")
+    windows: Literal["scaled", "resized"] = Field(
+        "scaled",
+        description="Training windows: of a photo resized by one of `scales`, padded where it is smaller, or a part of "
+        "the photo with a random area and aspect, resized to the window [R].",
+    )
+    scales: Scales = Field([0.5, 0.75, 1.0, 1.5, 1.75, 2.0], description="Random scales of scaled windows.")
+    area: Annotated[list[Annotated[float, Field(gt=0, le=1)]], *Range] = Field(
+        [0.5, 0.75], description="Range of a resized window's share of the photo [R]."
+    )
+    aspect: Annotated[list[Positive], *Range] = Field(
+        [0.75, 4 / 3], description="Range of a resized window's width over its height [R]."
+    )
+    colours: bool = Field(
+        False, description="Random brightness, contrast, hue, saturation, grey and blur, after any mixing [R]."
+    )
     lr: Positive = Field(0.01, description="Initial learning rate of the backbone; polynomial decay of power 0.9.")
     head_lr: Positive = Field(0.01, description="Initial learning rate of the pyramid.")
     min_lr: Weight = Field(1e-5, description="Floor of the learning rates.")
@@ -303,6 +375,11 @@ class PredictionCRF(CRF):
         3.0, description="Colour standard deviation of the appearance kernel, in grey levels."
     )
     bilateral_weight: Weight = Field(4.0, description="Weight of the appearance kernel.")
+    colours: Literal["photo", "wrapped"] = Field(
+        "photo",
+        description="Colours that the appearance kernel sees: the photo's, or these less the mean, cut to whole "
+        "numbers modulo 256 [R].",
+    )
 
 
 class Prediction(Section):
@@ -312,7 +389,17 @@ class Prediction(Section):
         "val", description="Images to predict; they are evaluated where they have masks."
     )
     scales: Scales = Field([0.5, 0.75, 1.0, 1.25, 1.5], description="Test scales.")
-    flip: bool = Field(True, description="Average with the mirror image.")
+    flip: bool = Field(True, description="Mirror images take part in the fusion; none do [R].")
+    square: Count | None = Field(
+        None,
+        description="Side of the square to which a photo is resized first, scales being taken of that [R: 512]; null: "
+        "its own size.",
+    )
+    fuse: Literal["mean_probability", "max_logit"] = Field(
+        "mean_probability",
+        description="How views become one: the mean of their probabilities at the photo's size, or the largest of "
+        "their logits at the network's stride [R].",
+    )
     crf: PredictionCRF = PredictionCRF()
 
     def steps(self) -> list[str]:
@@ -456,7 +543,12 @@ class Common(Section):
     """What all experiments of a data set share."""
 
     aside: ClassVar = frozenset(
-        {"experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
+        {"preset", "experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
+    )
+    preset: Literal["released", "paper"] | None = Field(
+        None,
+        description="Settings that stand in for the defaults: those of the authors' released code, stage by stage, "
+        "or of the paper (docs/method.md); null: what measured best. Keys that the configuration names stand above it.",
     )
     dataset: Demo | Voc | Coco | Folder = Field(
         description="Where the photos and their labels are; its kind says which keys there are."
@@ -502,6 +594,7 @@ class Common(Section):
         description="Where trainings write their losses, step by step: <stage>_losses.tsv, or event files of "
         "TensorBoard as well (needs the extra `tensorboard`).",
     )
+    masks: Masks = Masks()
     superpixels: Superpixels = Superpixels()
     warm_start: WarmStart = WarmStart()
     ablation: Ablation = Ablation()

@@ -4,14 +4,16 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
 
+from ssc.interop.folders import cam_files, label_maps
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json
+from ssc.workflow.compare import compare_cams, compare_labels
 from ssc.workflow.provenance import file_digest
 from ssc.workflow.stage_table import STAGES
 
@@ -151,25 +153,38 @@ def _difference(result: str, ours: dict[str, _File], theirs: dict[str, _File]) -
     if kind in (".zip", ".safetensors") and not there:
         return f"{result} differs; what is in it cannot be compared, since files are missing or changed by now"
     if kind == ".zip":
-        return _member_difference(result, *(_members(files.values()) for files in (ours, theirs)))
+        return _member_difference(result, *([file.path for file in files.values()] for files in (ours, theirs)))
     if kind == ".safetensors":
         return _tensor_difference(result, *(file.path for file in files))
     return f"{result} differs" if set(first) == set(second) else None
 
 
-def _members(archives: Iterable[_File]) -> dict[str, tuple[int, int]]:
+def _member_difference(result: str, ours: list[Path], theirs: list[Path]) -> str | None:
+    """The phrase for archives: their members that differ, and how far the maps in these agree."""
+    first, second = _checksums(ours), _checksums(theirs)
+    names = sorted(first.keys() | second.keys())
+    different = [name for name in names if first.get(name) != second.get(name)]
+    if not different:
+        return None
+    told = f"{result}: {len(different)} of {len(names)} members differ ({_some(different)})"
+    ids = {str(PurePosixPath(name).with_suffix("")) for name in different}
+    are_cams = different[0].endswith(".npz")
+    read = cam_files if are_cams else label_maps
+    maps = [{name: own for name, own in read(*paths).items() if name in ids} for paths in (ours, theirs)]
+    try:
+        found = compare_cams(result, *maps) if are_cams else compare_labels(result, *maps, classes=False)
+    except InputError as error:
+        return f"{told}; {error}"
+    return f"{told}; {found.told()}" if found.images else told
+
+
+def _checksums(archives: Iterable[Path]) -> dict[str, tuple[int, int]]:
     """Checksum and size of each member of some archives, by name."""
     members = {}
-    for file in archives:
-        with zipfile.ZipFile(file.path) as archive:
+    for path in archives:
+        with zipfile.ZipFile(path) as archive:
             members |= {member.filename: (member.CRC, member.file_size) for member in archive.infolist()}
     return members
-
-
-def _member_difference(result: str, ours: dict, theirs: dict) -> str | None:
-    names = sorted(ours.keys() | theirs.keys())
-    different = [name for name in names if ours.get(name) != theirs.get(name)]
-    return f"{result}: {len(different)} of {len(names)} members differ ({_some(different)})" if different else None
 
 
 def _tensor_difference(result: str, ours: Path, theirs: Path) -> str:

@@ -200,6 +200,13 @@ EDITS = (
         {"train_classifier"} | AFTER_CLASSIFIER,
         hits={"train_classifier"},
     ),
+    Edit(
+        "classifier.cdr.range",
+        _set("classifier.cdr.range", "tanh"),
+        {"train_classifier"} | AFTER_CLASSIFIER,
+        hits={"train_classifier", "manifest"},
+    ),
+    Edit("cams.stride", _set("cams.stride", 1), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
     Edit("cams.drs", _set("cams.drs", False), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
     Edit(
         "irn_labels.foreground_threshold",
@@ -210,11 +217,24 @@ EDITS = (
     Edit("irn.lr", _set("irn.lr", 0.05), AFTER_IRN_LABELS, hits={"train_irn", "manifest"}),
     Edit("pseudo_labels.beta", _set("pseudo_labels.beta", 8), AFTER_IRN, hits={"random_walk", "manifest"}),
     Edit("pseudo_labels.exp_times", _set("pseudo_labels.exp_times", 4), AFTER_IRN, hits={"random_walk", "manifest"}),
+    Edit("pseudo_labels.pad", _set("pseudo_labels.pad", 64), AFTER_IRN, hits={"random_walk", "manifest"}),
+    Edit(
+        "segmentation.windows",
+        _set("segmentation.windows", "resized"),
+        {"train_segmentation"} | AFTER_SEGMENTATION,
+        hits={"train_segmentation", "manifest"},
+    ),
     Edit(
         "segmentation.lr",
         _set("segmentation.lr", 0.02),
         {"train_segmentation"} | AFTER_SEGMENTATION,
         hits={"train_segmentation", "manifest"},
+    ),
+    Edit(
+        "prediction.fuse",
+        _set("prediction.fuse", "max_logit"),
+        AFTER_SEGMENTATION,
+        hits={"predictions", "manifest"},
     ),
     Edit(
         "prediction.flip",
@@ -237,6 +257,7 @@ EDITS = (
         hits={"irn_labels"},
     ),
     Edit("workers, a key that no result depends on", _set("workers", 1)),
+    Edit("masks.overlaps, on photos without instances", _set("masks.overlaps", "last_on_top")),
     Edit("a comment in ssc/archive.py", _append("archive.py", "# edited")),
     Edit(
         "an error text in ssc/runtime/errors.py",

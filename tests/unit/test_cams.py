@@ -5,7 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ssc.cams import average_over_superpixels, multi_scale_cams, resize_maps, upsample
+from ssc.cams import (
+    average_over_superpixels,
+    cell_centres,
+    full_cams,
+    multi_scale_cams,
+    resize_maps,
+    scale_activations,
+    upsample,
+)
 from ssc.data.transforms import scaled_view
 from ssc.models.classifier import CAMClassifier
 
@@ -110,4 +118,39 @@ def test_average_over_superpixels_is_the_mean_of_each_region(size):
     for row, column in np.ndindex(grid):
         centre = regions[min(4 * row + 2, size[0] - 1), min(4 * column + 2, size[1] - 1)]
         expected[:, row, column] = full[:, regions == centre].mean(axis=1)
-    np.testing.assert_allclose(average_over_superpixels(cams, regions), expected, rtol=1e-5)
+    found = cell_centres(average_over_superpixels(upsample(cams, size), regions))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 35), (17, 52)])
+def test_the_map_of_the_release_is_stretched_to_a_multiple_of_sixteen_and_cut(model, size):
+    """Summed at full resolution: relu(f) of each view is enlarged from its own stride to the next multiple of 16."""
+    image, scales = photo(*size), [1.0, 0.5, 2.0]
+    views = [scaled_view(image, scale)[None] for scale in scales]
+    whole = tuple(-(-side // 16) * 16 for side in size)
+    expected = 0
+    for view in views:
+        with torch.no_grad():
+            plain, mirrored = (model(each)[1][0].relu().numpy() for each in (view, view.flip(-1)))
+        expected = expected + bilinear(plain + mirrored[..., ::-1], whole)
+    found = multi_scale_cams(model, views, size, stride=1)[0]
+    assert found.shape == (CLASSES, *size)
+    np.testing.assert_allclose(found, expected[:, : size[0], : size[1]], atol=1e-6 * expected.max())
+    coarse = upsample(multi_scale_cams(model, views, size)[0], size)
+    assert (found - coarse).abs().max() > 0.05 * found.max()  # another map than that of stride 4
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 35)])
+def test_full_cams_are_made_of_what_an_archive_holds(model, size):
+    image = photo(*size)
+    views = [scaled_view(image, scale)[None] for scale in (1.0, 0.5)]
+    full, coarse = (multi_scale_cams(model, views, size, stride=stride)[0] for stride in (1, 4))
+    top = full.amax(dim=(1, 2), keepdim=True)
+    scales = {f"scale_{n}": (each[0] / top).numpy() for n, each in enumerate(scale_activations(model, views))}
+    arrays = {"classes": np.arange(CLASSES), "cams": (coarse / coarse.max()).numpy()}
+    np.testing.assert_allclose(full_cams(arrays | scales, size), full / top, atol=1e-6)
+    np.testing.assert_array_equal(full_cams(arrays, size), upsample(torch.from_numpy(arrays["cams"]), size))
+    given = np.random.default_rng(0).random((CLASSES, *size)).astype(np.float16)
+    np.testing.assert_array_equal(full_cams(arrays | {"high_res": given}, size), given.astype(np.float32))
+    nothing = {"cams": np.zeros((0, 3, 3)), "scale_0": np.zeros((0, 2, 2)), "scale_1": np.zeros((0, 1, 1))}
+    assert full_cams(nothing, size).shape == (0, *size)

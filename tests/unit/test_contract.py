@@ -8,11 +8,13 @@ import torch
 
 import ssc.archive
 from ssc.affinity import irn_losses, random_walk
+from ssc.cams import multi_scale_cams
 from ssc.crf import refine_labels, refine_probabilities
-from ssc.losses import PerceptualLoss, alignment_loss
+from ssc.losses import PerceptualLoss, alignment_loss, decoder_image
 from ssc.metrics import ConfusionMatrix
 from ssc.models import IRN, CAMClassifier, DeepLabV2, DiscriminativeRegionSuppression, ReconstructionNet, backbone
-from ssc.pseudo_labels import confidence_mask
+from ssc.prediction import fuse
+from ssc.pseudo_labels import confidence_mask, edge_map
 from ssc.superpixels import superpixels
 
 RNG = np.random.default_rng(0)
@@ -32,7 +34,11 @@ def is_scalar(value):
                           "reliable": True}),
         (PerceptualLoss, {"network": ..., "weights": (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)}),
         (DiscriminativeRegionSuppression, {"delta": 0.55}),
-        (ReconstructionNet, {"num_classes": ...}),
+        (ReconstructionNet, {"num_classes": ..., "gamma": "one"}),
+        (decoder_image, {"reconstruction": ..., "range": "normalised"}),
+        (fuse, {"scores": ..., "how": "mean_probability"}),
+        (edge_map, {"model": ..., "image": ...}),
+        (multi_scale_cams, {"model": ..., "views": ..., "size": ...}),
         (CAMClassifier, {"num_classes": ..., "backbone": "resnet50", "weights": None}),
         (IRN, {"backbone": "resnet50"}),
         (DeepLabV2, {"num_classes": ..., "backbone": "resnet101"}),
@@ -117,3 +123,14 @@ def test_archive(tmp_path):
     assert archive.ids() == ["a", "b"]
     np.testing.assert_array_equal(archive.labels("a"), labels)
     np.testing.assert_array_equal(archive.arrays("b")["cams"], labels)
+
+
+def test_conventions_of_the_release_are_keywords():
+    defaults = [
+        (edge_map, {"pad": None, "mirror": "probability"}),
+        (multi_scale_cams, {"stride": 4}),
+    ]
+    for function, promised in defaults:
+        parameters = inspect.signature(function).parameters
+        assert {name: parameters[name].default for name in promised} == promised
+        assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in promised)

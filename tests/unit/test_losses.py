@@ -21,12 +21,12 @@ from ssc.losses import (
     Term,
     alignment_loss,
     classifier_losses,
+    decoder_image,
     erode,
     masked_cross_entropy,
     normalise_cam,
     ramp,
     region_means,
-    to_normalised,
 )
 from ssc.models.perceptual import VGG19Features
 
@@ -286,7 +286,7 @@ class Decoder(nn.Module):
 def classifier_settings(**changes):
     alignment = {"threshold": 0.3, "erosion": 3, "reliable": True, "detach_maximum": False}
     sections = {
-        "cdr": {"weight": 0.3, "source": "last", "rectify": False},
+        "cdr": {"weight": 0.3, "source": "last", "rectify": False, "range": "normalised"},
         "asm": {"weight": 2.0, **alignment},
     }
     common = {"enabled": True, "start_epoch": 0, "ramp_epochs": 0}
@@ -342,7 +342,7 @@ def test_the_decoder_reads_what_the_settings_say():
         for change in ({}, {"rectify": True}, {"source": "early"})
     ]
     for value, source in zip(values, (step.features, step.features.relu(), step.early), strict=True):
-        picture = to_normalised(step.decoder(source))
+        picture = decoder_image(step.decoder(source))
         assert value == pytest.approx(0.3 * (picture - step.image).abs().mean().item(), rel=1e-6)
     assert len(set(values)) == 3
 
@@ -534,3 +534,21 @@ def test_perceptual_weights_must_match_the_stages():
     image = torch.zeros(1, 3, 4, 4)
     with pytest.raises(ValueError):
         PerceptualLoss(Stages(), weights=(1.0,))(image, image)
+
+
+def test_the_loss_sees_the_output_as_it_is_or_as_a_normalised_colour():
+    painted = torch.tensor([[[-1.0, 0.0, 1.0]]]).expand(3, 1, 3)[None].clone()
+    assert decoder_image(painted, range="tanh") is painted
+    found = decoder_image(painted)
+    for channel, (mean, std) in enumerate(zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)):
+        expected = [(value - mean) / std for value in (0.0, 0.5, 1.0)]
+        np.testing.assert_allclose(found[0, channel, 0], expected, atol=1e-6)
+    assert torch.equal(decoder_image(painted, "normalised"), found)
+
+
+def test_the_range_of_the_reconstruction_is_a_setting():
+    step = classifier_step()
+    for change in ("tanh", "normalised"):
+        value = classifier_losses(step, classifier_settings(cdr={"range": change}), epoch=0)["reconstruction"].item()
+        picture = decoder_image(step.decoder(step.features), change)
+        assert value == pytest.approx(0.3 * (picture - step.image).abs().mean().item(), rel=1e-6)

@@ -16,6 +16,7 @@ from ssc.interop.released_weights import read_checkpoint
 from ssc.models.weights import read_header
 from ssc.runtime.errors import InputError
 from ssc.stages.ready_files import import_cams
+from ssc.workflow.settings import CAMs
 
 ROOT = Path(__file__).parents[2]
 # What runs code that it is given, beside all functions of the module pickle.
@@ -60,7 +61,7 @@ def save_pickle(path):
 
 
 def read_ready_cams(path, index):
-    import_cams(index=index, shard="1-of-1", folder=path.parent, output=path.with_name("out.zip"))
+    import_cams(index=index, shard="1-of-1", folder=path.parent, output=path.with_name("out.zip"), settings=CAMs())
 
 
 def read_member(path, index):

@@ -13,7 +13,7 @@ from ssc.affinity import random_walk
 from ssc.data.index import read_index
 from ssc.data.transforms import normalise, read_image
 from ssc.models.irn import IRN
-from ssc.pseudo_labels import confidence_mask, edge_map, walk_scores
+from ssc.pseudo_labels import confidence_mask, edge_map, half_mask, walk_scores
 
 WALK = {"radius": 3, "beta": 10, "exp_times": 4}
 IRN_OPTIONS = {"backbone": "tiny", "output_stride": 8}
@@ -125,3 +125,90 @@ def test_walk_scores_lie_in_0_to_1(seed, count, size, scale):
 def test_walk_scores_of_nothing_are_zero():
     scores = walk_scores(torch.zeros(2, 4, 5), torch.full((4, 5), 0.5), (15, 20), **WALK)
     assert scores.shape == (2, 15, 20) and not scores.any()
+
+
+class Grouped(torch.nn.Module):
+    """Edge logits at stride 4 from a group norm over the whole input, as IRN's heads have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.GroupNorm(1, 3)
+        self.weight = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5]))
+
+    def forward(self, image):
+        pooled = torch.nn.functional.avg_pool2d(self.norm(image), 4, ceil_mode=True)
+        return (pooled * self.weight.view(3, 1, 1)).sum(dim=1, keepdim=True), None
+
+
+def edges_by_hand(image: np.ndarray, pad: int | None, mirror: str) -> np.ndarray:
+    """What `Grouped` sees of a photo: the normalised photo in the corner of a square of zeros."""
+    maps = []
+    for pixels in (image, image[:, ::-1]):
+        view = normalise(pixels).numpy()
+        height, width = view.shape[1:]
+        side = [max(pad or 0, length) for length in (height, width)]
+        square = np.zeros((3, *side))
+        square[:, :height, :width] = view
+        square = (square - square.mean()) / np.sqrt(square.var() + 1e-5)
+        weighted = np.tensordot([1.0, -2.0, 0.5], square, 1)
+        cells = [-(-height // 4), -(-width // 4)]
+        found = [
+            [weighted[4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean() for x in range(cells[1])] for y in range(cells[0])
+        ]
+        maps.append(np.array(found))
+    plain, mirrored = maps[0], maps[1][:, ::-1]
+    if mirror == "logit":
+        return 1 / (1 + np.exp(-(plain + mirrored) / 2))
+    return (1 / (1 + np.exp(-plain)) + 1 / (1 + np.exp(-mirrored))) / 2
+
+
+@pytest.mark.parametrize("pad", [None, 64, 36])
+@pytest.mark.parametrize("mirror", ["probability", "logit"])
+def test_padding_is_seen_by_the_group_norm_and_mirror_images_meet_as_asked(pad, mirror):
+    coarse = np.random.default_rng(5).integers(0, 256, (6, 7, 3), np.uint8)
+    image = np.asarray(
+        Image.fromarray(coarse).resize((42, 30), Image.Resampling.BICUBIC)
+    )  # width no multiple of the pad
+    edges = edge_map(Grouped().eval(), image, pad=pad, mirror=mirror)
+    assert edges.shape == (8, 11)
+    expected = edges_by_hand(image, pad, mirror)
+    np.testing.assert_allclose(edges, expected, atol=1e-6)
+    others = [(own, how) for own in (None, 36, 64) for how in ("probability", "logit") if (own, how) != (pad, mirror)]
+    for other in others:  # 36 and 42 pixels wide, the photo is padded below only
+        assert np.abs(expected - edges_by_hand(image, *other)).max() > 1e-4
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_division_after_the_scores_are_enlarged(scale):
+    rng, size = np.random.default_rng(1), (18, 23)
+    cams = torch.from_numpy(rng.random((2, 5, 6), np.float32))
+    edges = torch.from_numpy(rng.random([-(-round(scale * side) // 4) for side in size], np.float32))
+    before = walk_scores(cams, edges, size, scale=scale, **WALK)
+    after = walk_scores(cams, edges, size, scale=scale, divide="after", **WALK)
+    assert before.max() < 0.99 and after.max() == 1
+    torch.testing.assert_close(after, before / before.max())
+    assert not walk_scores(torch.zeros(2, 4, 5), torch.full((4, 5), 0.5), (15, 20), divide="after", **WALK).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), levels=st.sampled_from([3, 10**6]), keep=st.sampled_from([0, 0.3, 0.5, 1]))
+def test_rounding_down_keeps_as_many_and_the_largest_margins(seed, levels, keep):
+    scores = np.random.default_rng(seed).integers(0, levels, (3, 5, 7)).astype(np.float64)
+    mask = confidence_mask(scores, keep, rounding="down")
+    ordered = np.sort(scores, axis=0)
+    margin, best = ordered[-1] - ordered[-2], scores.argmax(axis=0)
+    for label in np.unique(best):
+        inside = best == label
+        assert mask[inside].sum() == math.floor(keep * inside.sum())
+        if mask[inside].any() and not mask[inside].all():
+            assert margin[inside & mask].min() >= margin[inside & ~mask].max()
+    if levels > 5:
+        assert not (mask & ~confidence_mask(scores, keep)).any()
+
+
+def test_half_of_the_pixels_is_the_same_half_for_the_same_photo():
+    first, again, other = half_mask((15, 21), "a"), half_mask((15, 21), "a"), half_mask((15, 21), "b")
+    assert first.dtype == bool and first.sum() == other.sum() == 15 * 21 // 2
+    np.testing.assert_array_equal(first, again)
+    assert 0.3 < (first != other).mean() < 0.7
+    assert first.sum(axis=1).min() > 4 and first.sum(axis=1).max() < 17  # spread over the photo

@@ -157,3 +157,21 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes():
     check_size(row, (10, 14), (10, 14))
     with pytest.raises(InputError, match=r"mask\.png is 9x10, its photo a\.jpg 14x10"):
         check_size(row, (10, 9), (10, 14))
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers, st.sampled_from(["smallest_on_top", "last_on_top"]), st.sampled_from(["ignore", "background"]))
+def test_overlaps_and_crowds_as_asked(drawn, overlaps, crowds):
+    masks = [mask for mask, *_ in drawn]
+    annotations = [annotation(run_lengths(mask, compressed=c), category, crowd) for mask, category, crowd, c in drawn]
+    found = render_instances(annotations, CLASS_OF, 6, 7, overlaps=overlaps, crowds=crowds)
+    expected = np.zeros((6, 7), int)
+    for y, x in np.ndindex(6, 7):
+        here = [k for k, mask in enumerate(masks) if mask[y, x]]
+        single = [k for k in here if not annotations[k]["iscrowd"]]
+        if single:
+            top = max(single) if overlaps == "last_on_top" else min(single, key=lambda k: (masks[k].sum(), -k))
+            expected[y, x] = CLASS_OF[annotations[top]["category_id"]]
+        elif here and crowds == "ignore":
+            expected[y, x] = 255
+    np.testing.assert_array_equal(found, expected)

@@ -10,7 +10,9 @@ from PIL import Image
 
 from ssc.data.transforms import (
     augment,
+    augment_part,
     normalise,
+    random_part,
     random_window,
     read_for_resize,
     read_image,
@@ -412,3 +414,54 @@ def test_without_resizing_or_cropping_every_pixel_survives():
     colours = picture(6, 6).reshape(36, 3)
     np.testing.assert_array_equal(denormalise(image), colours[labels.numpy()])
     assert sorted(labels.flatten().tolist()) == list(range(36))
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6), height=st.integers(20, 90), width=st.integers(20, 90))
+def test_a_random_part_has_the_area_and_the_aspect_asked_for(seed, height, width):
+    area, aspect = [0.5, 0.75], [0.75, 4 / 3]
+    rows, columns = random_part((height, width), area=area, aspect=aspect, rng=np.random.default_rng(seed))
+    assert 0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
+    share, shape = len(rows) * len(columns) / (height * width), len(columns) / len(rows)
+    whole = len(rows) == height or len(columns) == width  # after ten parts that did not fit, perhaps
+    assert whole or 0.5 - 0.06 <= share <= 0.75 + 0.06
+    assert (len(rows), len(columns)) == (height, width) or 0.75 - 0.06 <= shape <= 4 / 3 + 0.06
+
+
+def test_random_parts_are_spread_evenly():
+    rng = np.random.default_rng(0)
+    parts = [random_part((400, 500), area=[0.5, 0.75], aspect=[0.75, 4 / 3], rng=rng) for _ in range(3000)]
+    shares = np.array([len(rows) * len(columns) / 200_000 for rows, columns in parts])
+    assert abs(shares.mean() - 0.625) < 0.01 and shares.min() + 0.002 >= 0.5 and shares.max() <= 0.752
+    ratios = np.array([len(columns) / len(rows) for rows, columns in parts])
+    assert abs(np.log(ratios).mean()) < 0.03  # evenly in the logarithm, but for those that do not fit
+    assert len({rows.start for rows, _ in parts}) > 50 and len({columns.start for _, columns in parts}) > 50
+
+
+def test_a_photo_too_long_for_any_part_gives_its_middle():
+    rows, columns = random_part((20, 200), area=[0.5, 0.75], aspect=[0.75, 4 / 3], rng=np.random.default_rng(0))
+    assert (rows, columns) == (range(20), range(86, 113))
+    rows, columns = random_part((200, 20), area=[0.5, 0.75], aspect=[0.75, 4 / 3], rng=np.random.default_rng(0))
+    assert (rows, columns) == (range(86, 113), range(20))
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_part_becomes_a_square_and_labels_move_along(factor):
+    """A photo of half the resolution of its maps, as a JPEG may be decoded, shows the same part."""
+    labels = np.arange(40 * 60).reshape(40, 60) % 7
+    image = np.repeat(labels[::factor, ::factor, None] * 30, 3, axis=2).astype(np.uint8)
+    part, seen = [range(8, 32), range(10, 50)], set()
+    for seed in range(8):
+        tensor, (found,) = augment_part(image, [labels], part=part, crop=16, rng=np.random.default_rng(seed))
+        assert tensor.shape == (3, 16, 16) and found.dtype == torch.int64
+        own = labels[8:32, 10:50]
+        expected = np.array(
+            [[own[int((y + 0.5) * 24 / 16), int((x + 0.5) * 40 / 16)] for x in range(16)] for y in range(16)]
+        )
+        window = image[8 // factor : 32 // factor, 10 // factor : 50 // factor]
+        picture = normalise(np.asarray(Image.fromarray(window).resize((16, 16), Image.Resampling.BILINEAR)))
+        mirrored = not np.array_equal(found, expected)
+        seen.add(mirrored)
+        np.testing.assert_array_equal(found, expected[:, ::-1] if mirrored else expected)
+        torch.testing.assert_close(tensor, picture.flip(-1) if mirrored else picture)
+    assert seen == {False, True}

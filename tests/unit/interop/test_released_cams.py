@@ -12,13 +12,14 @@ from ssc.cli import main
 from ssc.interop.released_cams import convert_cams, read_released_cams
 from ssc.runtime.errors import InputError
 from ssc.stages.ready_files import import_cams
+from ssc.workflow.settings import CAMs
 
 
 def content(keys=(0, 14), size=(8, 12)):
     """What the released code saves of an image."""
     generator = torch.Generator().manual_seed(0)
     cam = torch.rand(len(keys), *size, generator=generator)
-    high_res = np.zeros((len(keys), size[0] * 4, size[1] * 4), np.float32)
+    high_res = torch.rand(len(keys), size[0] * 4, size[1] * 4, generator=generator).numpy()
     return {"keys": torch.tensor(keys, dtype=torch.int64), "cam": cam, "high_res": high_res}
 
 
@@ -38,9 +39,11 @@ def save_pickle(path, data):
 def test_arrays_and_tensors_are_read(tmp_path, keys):
     expected = content(keys)
     save(tmp_path / "x.npy", expected)
-    found, cams = read_released_cams(tmp_path / "x.npy")
-    assert found.tolist() == list(keys)
-    np.testing.assert_array_equal(cams, expected["cam"].numpy())
+    found = read_released_cams(tmp_path / "x.npy")
+    assert list(found) == ["classes", "cams", "high_res"]
+    assert found["classes"].dtype == np.int16 and found["classes"].tolist() == [key + 1 for key in keys]
+    np.testing.assert_array_equal(found["cams"], expected["cam"].numpy())
+    np.testing.assert_array_equal(found["high_res"], expected["high_res"])
 
 
 @pytest.mark.parametrize(
@@ -56,9 +59,9 @@ def test_arrays_and_tensors_are_read(tmp_path, keys):
 def test_any_memory_layout_is_read(tmp_path, change):
     expected = content()
     save(tmp_path / "x.npy", change(expected))
-    keys, cams = read_released_cams(tmp_path / "x.npy")
-    assert keys.tolist() == [0, 14]
-    np.testing.assert_array_equal(cams, expected["cam"].numpy())
+    found = read_released_cams(tmp_path / "x.npy")
+    assert found["classes"].tolist() == [1, 15]
+    np.testing.assert_array_equal(found["cams"], expected["cam"].numpy())
 
 
 def test_files_of_numpy_1_are_read(tmp_path):
@@ -66,22 +69,28 @@ def test_files_of_numpy_1_are_read(tmp_path):
     data = pickle.dumps(np.array(expected, dtype=object), protocol=3)
     assert b"numpy._core" in data
     save_pickle(tmp_path / "x.npy", data.replace(b"numpy._core", b"numpy.core"))
-    np.testing.assert_array_equal(read_released_cams(tmp_path / "x.npy")[1], expected["cam"].numpy())
+    np.testing.assert_array_equal(read_released_cams(tmp_path / "x.npy")["cams"], expected["cam"].numpy())
 
 
 def test_converted_files_go_through_the_pipeline(tiny_set, tmp_path, capsys):
     folder, output = tmp_path / "npy", tmp_path / "npz"
     folder.mkdir()
     expected = {"a": content((0, 2), (8, 12)), "b": content((1,), (8, 9)), "c": content((), (5, 6))}
-    for name, value in expected.items():
-        save(folder / f"{name}.npy", value)
+    for name, (height, width) in {"a": (32, 48), "b": (29, 35), "c": (20, 24)}.items():
+        expected[name]["high_res"] = expected[name]["high_res"][:, :height, :width]
+        save(folder / f"{name}.npy", expected[name])
     assert main(["convert-cams", str(folder), str(output)]) == 0
     assert f"Wrote 3 files to {output}." in capsys.readouterr().out
-    import_cams(index=tiny_set, shard="1-of-1", folder=output, output=tmp_path / "cams.zip")
-    for name, value in expected.items():
-        classes, maps = Archive(tmp_path / "cams.zip").cams(name)
-        assert classes.tolist() == [key + 1 for key in value["keys"].tolist()]
-        np.testing.assert_array_equal(maps, value["cam"].half().float().numpy())
+    for stride, dtype in ((4, "float16"), (1, "float32")):
+        settings = CAMs(stride=stride, dtype=dtype)
+        import_cams(index=tiny_set, shard="1-of-1", folder=output, output=tmp_path / "cams.zip", settings=settings)
+        for name, value in expected.items():
+            found = Archive(tmp_path / "cams.zip").arrays(name)
+            assert found["classes"].tolist() == [key + 1 for key in value["keys"].tolist()]
+            np.testing.assert_array_equal(found["cams"], value["cam"].numpy().astype(dtype))
+            assert ("high_res" in found) == (stride == 1)
+            if stride == 1:
+                np.testing.assert_array_equal(found["high_res"], value["high_res"])
 
 
 # What is refused
@@ -157,6 +166,8 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
         ({**content(), "cam": content()["cam"] * 2}, "cam must hold one map with values in 0..1"),
         ({**content(), "cam": torch.full((2, 8, 12), torch.nan)}, "cam must hold"),
         ({**content(), "cam": torch.zeros(2, 8)}, "cam must hold"),
+        ({**content(), "high_res": np.full((2, 9, 9), 1.5)}, "high_res must hold one map with values in 0..1"),
+        ({**content(), "high_res": np.zeros((1, 9, 9))}, "high_res must hold one map"),
         ({**content(), "cam": torch.zeros(2, 8, 12, dtype=torch.int64)}, "cam must hold"),
     ],
 )

@@ -111,3 +111,16 @@ def test_reconstruction_net_written_out():
     expected = F.conv2d(x, net.tail.weight, net.tail.bias, padding=1).tanh()
     torch.testing.assert_close(net(features), expected)
     assert net.head.conv.bias is None and up.up.bias is None and net.tail.bias is not None
+
+
+def test_scales_of_the_layer_norms_start_at_one_or_uniform():
+    torch.manual_seed(0)
+    ones, drawn = (ReconstructionNet(4, gamma, width=64) for gamma in ("one", "uniform"))
+    layers = [[layer for layer in net.modules() if isinstance(layer, LayerNorm)] for net in (ones, drawn)]
+    assert all((layer.gamma == 1).all() for layer in layers[0])
+    values = torch.cat([layer.gamma.detach() for layer in layers[1]])
+    assert values.min() >= 0 and values.max() <= 1
+    assert abs(values.mean() - 0.5) < 0.1 and abs(values.std() - 12**-0.5) < 0.05
+    assert all((layer.beta == 0).all() for layer in layers[1])
+    assert [name for name, _ in drawn.named_parameters()] == [name for name, _ in ones.named_parameters()]
+    assert any(name.endswith("gamma") for name, _ in drawn.named_parameters())

@@ -15,7 +15,7 @@ from ssc.report.panels import write_ablation_panels, write_panels, write_reconst
 from ssc.report.pictures import heat
 from ssc.runtime.errors import InputError
 from ssc.stages.evaluate import write_scores
-from ssc.workflow.settings import Prediction
+from ssc.workflow.settings import Prediction, PseudoLabels
 
 CLASSES = ["orbi", "quado"]
 # id: (height, width), labels, has a mask. The sheet prefers those with mask and labels.
@@ -114,7 +114,7 @@ def train_sheet(data, output, **changes):
         "output": output,
         "panels": 8,
         "prediction": PREDICTION,
-        "edge_scale": 1.0,
+        "walk": PseudoLabels(),
         "device": "cpu",
     }
     for name, value in changes.items():
@@ -307,7 +307,7 @@ def test_the_ablation_sheet_has_the_cam_of_each_experiment(data, drawn, tmp_path
     tiles, train_tiles = by_heading(drawn[0]), by_heading(drawn[1])
     for name in "abe":
         np.testing.assert_array_equal(tiles[name]["ssc"], train_tiles[name]["CAM"])
-        cold = heat(photo(data, name), np.zeros((1, 99, 99), np.float32))
+        cold = heat(photo(data, name), torch.zeros(1, *photo(data, name).shape[:2]))
         np.testing.assert_array_equal(tiles[name]["cold"], resize_image(cold, tiles[name]["image"].shape[:2]))
 
 

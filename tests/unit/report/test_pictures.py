@@ -53,13 +53,13 @@ def test_wrong_shapes_and_labels_are_refused():
 
 def test_the_heat_map_follows_the_strongest_class():
     image = np.full((16, 24, 3), 128, np.uint8)
-    left, right = np.zeros((2, 4, 6), np.float32)
-    left[:, :2], right[:, 4:] = 1, 1
-    picture = heat(image, np.stack([left, right])).astype(int)
+    cams = torch.zeros(2, 16, 24)
+    cams[0, :, :8], cams[1, :, 16:] = 1, 1
+    picture = heat(image, cams).astype(int)
     redness = picture[..., 0] - picture[..., 2]
     assert redness[:, :6].min() > 0 and redness[:, 18:].min() > 0  # hot at both ends, cold between
     assert redness[:, 11:13].max() < 0
-    np.testing.assert_array_equal(heat(image, np.zeros((0, 4, 6), np.float32)), image)
+    np.testing.assert_array_equal(heat(image, torch.zeros(0, 16, 24)), image)
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from PIL import Image
 
 from ssc.archive import Archive, write
 from ssc.data.index import Index, Row, write_index
-from ssc.data.transforms import normalise, read_image, resize_image
+from ssc.data.transforms import normalise, read_image, resize_image, scaled_views
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN
@@ -36,7 +38,7 @@ def rows(tmp_path) -> list[Row]:
 
 
 def test_photos_come_in_order_with_their_views(rows):
-    photos = list(infer(lambda batch: batch, rows, [1.0, 0.5], pixels=0, threads=2))
+    photos = list(infer(lambda batch: batch, rows, partial(scaled_views, scales=[1.0, 0.5]), pixels=0, threads=2))
     assert [photo.row for photo in photos] == rows
     for photo, (height, width) in zip(photos, SIZES, strict=True):
         np.testing.assert_array_equal(photo.image, read_image(photo.row.image))
@@ -64,14 +66,17 @@ def test_batches_of_equal_size_stay_within_the_budget(rows, pixels, batches):
         assert len(photos) == 1 or 2 * second.shape[0] * second[0, 0].numel() <= pixels
         return [photo.row.id for photo in photos]
 
-    assert list(infer(network, rows, [1.0, 1.5], pixels=pixels)) == [row.id for row in rows]
+    assert list(infer(network, rows, partial(scaled_views, scales=[1.0, 1.5]), pixels=pixels)) == [
+        row.id for row in rows
+    ]
     assert seen == batches
 
 
 def test_few_photos_are_read_ahead(rows, monkeypatch):
     read, many = [], rows * 20
     monkeypatch.setattr(batching, "read_image", lambda path: read.append(path) or read_image(path))
-    for done, _ in enumerate(infer(lambda batch: batch, many, [1.0], pixels=10**6, threads=2), start=1):
+    views = partial(scaled_views, scales=[1.0])
+    for done, _ in enumerate(infer(lambda batch: batch, many, views, pixels=10**6, threads=2), start=1):
         assert len(read) <= done + 16 + 4 + 1
 
 

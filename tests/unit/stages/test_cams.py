@@ -5,7 +5,7 @@ from PIL import Image
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.cams import average_over_superpixels, multi_scale_cams
+from ssc.cams import average_over_superpixels, cell_centres, full_cams, multi_scale_cams, upsample
 from ssc.data.index import read_index
 from ssc.data.transforms import read_image, scaled_view
 from ssc.models.classifier import CAMClassifier
@@ -125,6 +125,40 @@ def test_cams_are_averaged_over_superpixels_before_they_are_normalised(tiny_set,
     assert refined.arrays("c")["cams"].shape[0] == 0
     for row in rows[:2]:
         own = torch.from_numpy(plain.arrays(row.id)["cams"].astype(np.float32))
-        means = average_over_superpixels(own, regions.labels(row.id))
+        labels = regions.labels(row.id)
+        means = cell_centres(average_over_superpixels(upsample(own, labels.shape), labels))
         expected = means / means.amax(dim=(1, 2), keepdim=True).clamp(min=1e-4)
         np.testing.assert_allclose(refined.arrays(row.id)["cams"], expected, atol=3e-3)
+
+
+@pytest.mark.parametrize("refine", ["none", "superpixels"])
+def test_maps_at_the_size_of_the_photo(tiny_set, tmp_path, model, refine):
+    options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
+    save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
+    rows = read_index(tiny_set).split("train")
+    with archive.write(tmp_path / "superpixels.zip") as writer:
+        for row in rows:
+            height, width = read_image(row.image).shape[:2]
+            writer.add_labels(row.id, np.arange(height)[:, None] // 8 * 8 + np.arange(width) // 8)
+    write_cams(
+        index=tiny_set,
+        shard="1-of-1",
+        weights=tmp_path / "w.safetensors",
+        superpixels=tmp_path / "superpixels.zip",
+        output=tmp_path / "cams.zip",
+        settings=CAMs(scales=[1.0, 0.5], refine=refine, stride=1, dtype="float32"),
+        device="cpu",
+    )
+    found, regions = Archive(tmp_path / "cams.zip"), Archive(tmp_path / "superpixels.zip")
+    assert len(full_cams(found.arrays("c"), (40, 40))) == 0
+    for row in rows[:2]:
+        image, arrays = read_image(row.image), found.arrays(row.id)
+        assert all(array.dtype == np.float32 for name, array in arrays.items() if name != "classes")
+        views = [scaled_view(image, scale)[None] for scale in (1.0, 0.5)]
+        maps = multi_scale_cams(model, views, image.shape[:2], stride=1)[0][[label - 1 for label in row.labels]]
+        if refine == "superpixels":
+            maps = average_over_superpixels(maps, regions.labels(row.id))
+        expected = maps / (maps.amax(dim=(1, 2), keepdim=True) + 1e-5)
+        np.testing.assert_allclose(full_cams(arrays, image.shape[:2]), expected, atol=1e-5)
+        if refine == "none":  # the terms, and not the map
+            assert sum(array.nbytes for name, array in arrays.items() if "scale" in name) < expected.nbytes / 10

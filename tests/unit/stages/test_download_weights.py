@@ -88,5 +88,5 @@ def test_a_download_with_code_in_it_is_not_run(site, tmp_path):
 
 
 def test_unknown_imagenet_weights_are_refused(tmp_path):
-    with pytest.raises(InputError, match="'tiny'; known are resnet18, resnet34, resnet50, resnet101, vgg16, vgg19"):
+    with pytest.raises(InputError, match="'tiny'; known are resnet18, resnet34, resnet50, resnet50_v2"):
         download_imagenet("tiny", tmp_path / "x.safetensors")

@@ -12,6 +12,7 @@ from ssc.data.index import Row
 from ssc.data.voc import index_voc
 from ssc.runtime.errors import InputError
 from ssc.stages.masks import write_masks
+from ssc.workflow.settings import Masks
 
 # pycocotools' compiled code calls NumPy in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -62,7 +63,7 @@ VALUES[4, 5] = 255
 def test_png_masks_keep_their_values_and_rows_without_mask_are_left_out(tmp_path, mode):
     path = mask_png(tmp_path, VALUES, mode)
     rows = [Row("x/a", "train", photo(tmp_path, "a"), path, (1,)), Row("b", "train", "gone.jpg", "", (1,))]
-    write_masks(rows, 2, tmp_path / "out.zip")
+    write_masks(rows, 2, tmp_path / "out.zip", settings=Masks())
     out = Archive(tmp_path / "out.zip")
     assert out.ids() == ["x/a"]
     np.testing.assert_array_equal(out.labels("x/a"), VALUES)
@@ -72,7 +73,7 @@ def test_json_is_read_once_and_images_without_annotations_are_background(tmp_pat
     reads = []
     monkeypatch.setattr("ssc.stages.masks.read_instances", lambda path: reads.append(path) or read_instances(path))
     path = instances_json(tmp_path, [annotation(box(1, 2, 5, 7), 90), annotation(box(0, 0, 9, 9), 3, crowd=1)])
-    write_masks([Row(n, "val", photo(tmp_path, n), path, ()) for n in "ab"], 3, tmp_path / "out.zip")
+    write_masks([Row(n, "val", photo(tmp_path, n), path, ()) for n in "ab"], 3, tmp_path / "out.zip", settings=Masks())
     expected = np.zeros((10, 14))
     expected[:9, :9] = 255
     expected[1:5, 2:7] = 3
@@ -86,7 +87,7 @@ def test_same_input_same_bytes(tmp_path):
     path = mask_png(tmp_path, VALUES)
     rows = [Row("a", "train", photo(tmp_path, "a"), path, (1,))]
     for name in ("one.zip", "two.zip"):
-        write_masks(rows, 2, tmp_path / name)
+        write_masks(rows, 2, tmp_path / name, settings=Masks())
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
@@ -110,23 +111,25 @@ def no_file(folder: Path) -> str:
 def test_bad_masks_are_refused_and_leave_no_archive(tmp_path, mask, message):
     row = Row("a", "train", photo(tmp_path, "a"), mask(tmp_path), (1,))
     with pytest.raises(InputError, match=message):
-        write_masks([row], 2, tmp_path / "out.zip")
+        write_masks([row], 2, tmp_path / "out.zip", settings=Masks())
     assert not (tmp_path / "out.zip").exists()
 
 
 def test_missing_photo_and_unlisted_image_are_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.jpg does not exist"):
-        write_masks([Row("a", "train", "gone.jpg", mask_png(tmp_path, VALUES), ())], 2, tmp_path / "out.zip")
+        write_masks(
+            [Row("a", "train", "gone.jpg", mask_png(tmp_path, VALUES), ())], 2, tmp_path / "out.zip", settings=Masks()
+        )
     row = Row("c", "val", photo(tmp_path, "c"), instances_json(tmp_path, []), ())
     with pytest.raises(InputError, match=r"instances\.json does not list the image 'c'"):
-        write_masks([row], 3, tmp_path / "out.zip")
+        write_masks([row], 3, tmp_path / "out.zip", settings=Masks())
 
 
 def test_real_coco_masks_against_pycocotools(shared_data, tmp_path):
     """Class k lies inside the union of its instances, and fills it where no other class or crowd does."""
     (path,) = (shared_data / "coco" / "annotations").glob("*.json")
     index = index_coco(train_images=shared_data / "coco" / "images", train_instances=path)
-    write_masks(index.rows, index.num_classes, tmp_path / "out.zip")
+    write_masks(index.rows, index.num_classes, tmp_path / "out.zip", settings=Masks())
     out, coco = Archive(tmp_path / "out.zip"), COCO(str(path))
     class_of = class_of_category(coco.dataset)
     assert len(out.ids()) == 100
@@ -154,7 +157,7 @@ def test_real_coco_masks_against_pycocotools(shared_data, tmp_path):
 
 def test_real_voc_masks_hold_their_image_labels(shared_data, tmp_path):
     rows = index_voc(shared_data / "voc", sbd=shared_data / "voc" / "sbd").rows
-    write_masks(rows, 20, tmp_path / "out.zip")
+    write_masks(rows, 20, tmp_path / "out.zip", settings=Masks())
     out = Archive(tmp_path / "out.zip")
     assert len(out.ids()) == 40
     for row in rows:
@@ -170,5 +173,18 @@ def test_mask_is_compared_with_the_upright_photo(tmp_path):
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
     Image.fromarray(np.ones((30, 20), np.uint8)).save(tmp_path / "a.png")
     row = Row("a", "train", str(tmp_path / "a.jpg"), str(tmp_path / "a.png"), (1,))
-    write_masks([row], 1, tmp_path / "out.zip")
+    write_masks([row], 1, tmp_path / "out.zip", settings=Masks())
     assert Archive(tmp_path / "out.zip").labels("a").shape == (30, 20)
+
+
+def test_instances_are_painted_as_the_settings_say(tmp_path):
+    """The small instance comes first in the file; a crowd lies beside both."""
+    annotations = [annotation(box(2, 2, 4, 4), 8), annotation(box(0, 0, 8, 8), 3), annotation(box(8, 0, 10, 14), 90, 1)]
+    path = instances_json(tmp_path, annotations)
+    row = Row("a", "val", photo(tmp_path, "a"), path, ())
+    found = []
+    for settings in (Masks(), Masks(overlaps="last_on_top", crowds="background")):
+        write_masks([row], 3, tmp_path / "out.zip", settings=settings)
+        found.append(Archive(tmp_path / "out.zip").labels("a"))
+    assert (found[0][2:4, 2:4] == 2).all() and (found[0][8:] == 255).all()
+    assert (found[1][:8, :8] == 1).all() and not found[1][8:].any()

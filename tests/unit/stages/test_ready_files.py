@@ -10,6 +10,7 @@ from ssc import archive
 from ssc.archive import Archive
 from ssc.runtime.errors import InputError
 from ssc.stages.ready_files import import_cams, import_pseudo_labels, import_superpixels
+from ssc.workflow.settings import CAMs
 
 SIZES = {"a": (32, 48), "b": (29, 35), "c": (20, 24)}  # of the photos of `tiny_set`, height and width
 LABELS = {"a": [1, 3], "b": [2], "c": []}
@@ -106,8 +107,8 @@ def cams(folder):
     return maps
 
 
-def extract(index, folder, output):
-    import_cams(index=index, shard="1-of-1", folder=folder, output=output)
+def extract(index, folder, output, **settings):
+    import_cams(index=index, shard="1-of-1", folder=folder, output=output, settings=CAMs(**settings))
 
 
 def test_cams_are_those_of_the_folder(tiny_set, folder, cams, tmp_path):
@@ -129,6 +130,30 @@ def test_own_archives_unpack_into_such_a_folder(tiny_set, folder, cams, tmp_path
         (folder / f"{name}.npz").write_bytes(written.read_bytes(f"{name}.npz"))
     extract(tiny_set, folder, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "out.zip").read_bytes()
+
+
+def test_maps_at_the_size_of_the_photo_are_taken_along_if_they_are_asked_for(tiny_set, folder, cams, tmp_path):
+    rng = np.random.default_rng(1)
+    for name, (height, width) in SIZES.items():
+        full = rng.random((len(LABELS[name]), height, width), np.float32)
+        arrays = {"classes": LABELS[name][::-1], "cams": cams[name][::-1]}
+        if name == "a":
+            arrays["high_res"] = full[::-1]
+        elif name == "b":  # of another run
+            arrays["scale_0"], arrays["scale_1"] = full[:, ::16, ::16], full[:, ::9, ::9]
+        np.savez(folder / f"{name}.npz", **arrays)
+        if name == "a":
+            expected = full
+    extract(tiny_set, folder, tmp_path / "out.zip", stride=1, dtype="float32")
+    found = Archive(tmp_path / "out.zip")
+    np.testing.assert_array_equal(found.arrays("a")["high_res"], expected)
+    assert sorted(found.arrays("b")) == ["cams", "classes", "scale_0", "scale_1"]
+    assert sorted(found.arrays("c")) == ["cams", "classes"]
+    extract(tiny_set, folder, tmp_path / "out.zip", stride=4)
+    assert all(sorted(Archive(tmp_path / "out.zip").arrays(name)) == ["cams", "classes"] for name in SIZES)
+    rewrite(high_res=np.zeros((2, 31, 48), np.float32))(folder / "a.npz")
+    with pytest.raises(InputError, match=r"a\.npz: high_res has shape \(2, 31, 48\), its photo .* needs \(2, 32, 48\)"):
+        extract(tiny_set, folder, tmp_path / "out.zip", stride=1)
 
 
 def rewrite(**arrays):
@@ -171,7 +196,7 @@ def flip_a_byte(path):
         (rewrite(cams=np.full((2, 8, 12), 1.01)), "a.npz: cams must hold floats in 0..1"),
         (rewrite(cams=np.full((2, 8, 12), np.nan)), "a.npz: cams must hold floats in 0..1"),
         (rewrite(cams=np.full((2, 8, 12), "x")), "a.npz: cams must hold floats in 0..1"),
-        (rewrite(cams=None), "a.npz cannot be used .*it needs classes and cams"),
+        (rewrite(cams=None), "a.npz lacks cams; it needs classes and cams"),
         (rewrite(classes=np.array([{}], dtype=object)), "a.npz is no readable archive of arrays"),
         (pickled, "a.npz is no readable archive of arrays"),
         (bare, "a.npz is no readable archive of arrays"),

@@ -13,7 +13,7 @@ from ssc.runtime.errors import InputError
 from ssc.training.cotraining import mask_labels
 from ssc.training.run import Run
 from ssc.training.segmentation import Sampler
-from tests.unit.training.trainings import make_data, options, train, training, with_changes
+from tests.unit.training.trainings import make_data, options, settings_of, train, training, with_changes
 
 
 def test_what_is_written(trained):
@@ -77,11 +77,38 @@ def draw(seed=0):
 def test_unconfident_pixels_are_ignored(data):
     row = read_index(data.index).split("train")[1]
     labels, confidence = Archive(*data.labels), Archive(*data.confidence)
-    shared = {"labels": labels, "scales": [1.0], "crop": 48}
-    image, target, everywhere = Sampler(confidence=None, **shared)(row, draw())
-    same, again, confident = Sampler(confidence=confidence, **shared)(row, draw())
+    own = settings_of("segmentation", scales=[1.0], crop=48)
+    image, target, everywhere = Sampler(labels, None, own)(row, draw())
+    same, again, confident = Sampler(labels, confidence, own)(row, draw())
     assert torch.equal(image, same) and torch.equal(target, again) and everywhere.all()
     kept = mask_labels(target, confident) != 255
     expected = ((labels.labels(row.id) != 255) & (confidence.labels(row.id) == 1)).sum()
     assert kept.sum() == expected < (target != 255).sum()
     assert confident.dtype == torch.bool and confident[(image == 0).all(dim=0)].all()
+
+
+def test_resized_windows_are_parts_of_the_photo_without_padding(data):
+    row = read_index(data.index).split("train")[1]
+    labels, confidence = Archive(*data.labels), Archive(*data.confidence)
+    own = settings_of("segmentation", windows="resized", area=[0.5, 0.75], crop=40)
+    shares = []
+    for seed in range(30):
+        image, target, confident = Sampler(labels, confidence, own)(row, draw(seed))
+        assert image.shape == (3, 40, 40) and target.shape == confident.shape == (40, 40)
+        assert not (image == 0).all(dim=0).any()  # what padding would be
+        shares.append((target == 2).float().mean().item())
+    # The rectangle of 440 pixels fills more of a part than of the photo.
+    whole = 440 / labels.labels(row.id).size
+    assert max(shares) > 1.2 * whole and len(set(shares)) > 5
+
+
+def test_colours_change_photos_and_not_their_labels(data, tmp_path):
+    plain = train("segmentation", data, tmp_path / "a.safetensors", epochs=1)
+    changed = train("segmentation", data, tmp_path / "b.safetensors", epochs=1, colours=True)
+    assert plain.losses()[0]["cross_entropy"] != changed.losses()[0]["cross_entropy"]
+
+
+def test_validation_masks_must_be_there_to_select_an_epoch(data, tmp_path):
+    data = with_changes(data, masks=[])
+    with pytest.raises(InputError, match=r"segmentation\.select_on_val: no validation photo has a mask"):
+        train("segmentation", data, tmp_path / "x.safetensors", select_on_val=True)

@@ -27,8 +27,8 @@ _SETTINGS = {
     },
     "irn": {"radius": 3},
     "segmentation": {"rates": [1, 2], "scales": [0.75, 1.0]},
-    "cotraining": {"rates": [1, 2], "scales": [0.75, 1.0], "training": "cotraining",
-                   "cotraining": {"online_confidence": 0.3}},
+    "cotraining": {"rates": [1, 2], "training": "cotraining", "cotraining": {"online_confidence": 0.3},
+                   "windows": "resized", "colours": True, "select_on_val": True},
 }  # fmt: skip
 _TRAININGS = {
     "classifier": (train_classifier, Classifier),
@@ -52,7 +52,8 @@ class Result(NamedTuple):
 
 
 def make_data(folder: Path, *, count: int, noise: float) -> SimpleNamespace:
-    """Images with a red or green rectangle on grey; superpixels, confident labels and confidence in two shards."""
+    """Images with a red or green rectangle on grey; superpixels, confident labels and confidence in two shards; masks
+    of the first two, which are photos of the split `val` as well."""
     rng = np.random.default_rng(0)
     rows, regions, labels, confidence = [], [], [], []
     for number in range(count):
@@ -68,8 +69,12 @@ def make_data(folder: Path, *, count: int, noise: float) -> SimpleNamespace:
         confidence.append((rng.random((height, width)) < 0.8).astype(int))
         label[:2] = 255
         labels.append(label)
-    write_index(folder / "index.tsv", Index(CLASSES, rows))
-    shards = {}
+    val = [Row(f"{row.id}_val", "val", row.image, "", row.labels) for row in rows[:2]]
+    write_index(folder / "index.tsv", Index(CLASSES, [*rows, *val]))
+    with archive.write(folder / "masks.zip") as writer:
+        for row, values in zip(val, labels, strict=False):
+            writer.add_labels(row.id, values)
+    shards = {"masks": [folder / "masks.zip"]}
     for name, maps in (("superpixels", regions), ("labels", labels), ("confidence", confidence)):
         shards[name] = [folder / f"{name}-{part}.zip" for part in (0, 1)]
         for part, path in enumerate(shards[name]):
@@ -100,8 +105,9 @@ def training(kind: str, data: SimpleNamespace, *, initial: Path | None = None, *
     inputs = {
         "classifier": {"superpixels": data.superpixels, "loss_weights": None},
         "irn": {"labels": data.labels},
-        "segmentation": {"pseudo_labels": data.labels, "confidence": data.confidence},
-    }["segmentation" if kind == "cotraining" else kind]
+        "segmentation": {"pseudo_labels": data.labels, "confidence": data.confidence,
+                         "val_index": data.index, "val_masks": data.masks},
+    }["segmentation" if kind == "cotraining" else kind]  # fmt: skip
     arguments = {"index": data.index, "initial": initial, "settings": settings_of(kind, **changes), **inputs}
     return _TRAININGS[kind][0], arguments
 

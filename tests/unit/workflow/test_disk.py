@@ -75,7 +75,7 @@ def test_cams_are_as_large_as_estimated():
     coarse = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
     maps = F.interpolate(coarse, size=(94, 125), mode="bilinear")[:, 0].numpy().astype(np.float16)
     found = len(encode_arrays(classes=np.array([1, 2], np.int16), cams=maps))
-    expected = estimate._MEMBER + estimate._CELL * maps.size
+    expected = estimate._MEMBER + estimate._CELL["float16"] * maps.size
     assert 0.7 * expected < found < 1.2 * expected
 
 
@@ -89,6 +89,10 @@ def test_space_grows_with_what_it_is_made_of():
     assert more["predictions"] == once["predictions"]
     assert once["masks"] == 18 * (1100 + 0.06 * 2304)
     assert once["cams"] == pytest.approx(12 * 1100 + 24 * 144 * 1.7)
+    own = settings(cams={"stride": 1, "dtype": "float32", "scales": [1.0, 0.5]})
+    terms = 1.25 * 2304 / own.classifier.output_stride**2  # at the network's stride, by scale
+    expected = 12 * 1100 + 24 * (144 + terms) * 3.4
+    assert needed_space(index(train=12), own, 2304, WEIGHTS)["cams"] == pytest.approx(expected)
     assert once | WEIGHTS == once and once["warm_start"] == WEIGHTS["classifier"]
     plain = settings(prediction={"scales": [1.0], "flip": False, "crf": {"enabled": False}})
     assert needed_space(index(), plain, 2304, WEIGHTS)["predictions"] == pytest.approx(once["predictions"] / 3)

@@ -221,7 +221,7 @@ def test_words_are_texts_and_the_parts_that_are_on():
     assert list(Whole().words()) == ["last"]
     assert list(Whole(path="p", part={"enabled": True}).words()) == ["last", "p", "part"]
     assert set(Classifier().words()) == {
-        *("resnet50", "imagenet", "drs", "cdr", "perceptual", "last", "vgg19", "relu1", "asm")
+        *("resnet50", "imagenet", "drs", "cdr", "perceptual", "last", "vgg19", "relu1", "normalised", "one", "asm")
     }
     plain = Classifier(**{key: {"enabled": False} for key in ("drs", "cdr", "asm")})
     assert list(plain.words()) == ["resnet50", "imagenet"]

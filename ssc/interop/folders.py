@@ -1,0 +1,72 @@
+"""Maps of any code base by image: label pictures and CAM files in folders, or in shard archives."""
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ssc.archive import Archive
+from ssc.data.masks import read_mask
+from ssc.interop.released_cams import read_released_cams
+from ssc.runtime.errors import InputError
+
+Arrays = dict[str, np.ndarray]
+
+
+def label_maps(*sources: str | Path) -> dict[str, Callable[[], np.ndarray]]:
+    """By image id, what reads its label map (H, W): of folders of `<id>.png` and of shard archives of these.
+
+    A folder may hold archives, as that of a stage does.
+
+    Raises:
+        InputError: a source is neither, or an archive is damaged.
+    """
+    return _found(sources, {".png": (read_mask, Archive.labels)})
+
+
+def cam_files(*sources: str | Path) -> dict[str, Callable[[], Arrays]]:
+    """By image id, what reads its arrays, see `ssc.cams.full_cams`: of folders of `<id>.npz`, or of the released code's
+    `<id>.npy`, and of shard archives.
+
+    Raises:
+        InputError: see `label_maps`.
+    """
+    return _found(sources, {".npz": (read_arrays, Archive.arrays), ".npy": (read_released_cams, None)})
+
+
+def _found(sources: tuple, readers: dict) -> dict[str, Callable]:
+    found = {}
+    for source in map(Path, sources):
+        if not source.exists():
+            raise InputError(f"{source} is neither a folder nor an archive.")
+        if source.is_dir():
+            # Ids may hold slashes, so that there may be folders inside.
+            for path in sorted(source.rglob("*")):
+                if path.suffix in readers:
+                    found[path.relative_to(source).with_suffix("").as_posix()] = partial(readers[path.suffix][0], path)
+        archives = [source] if source.is_file() else sorted(source.glob("*.zip"))
+        for path in archives:
+            archive = Archive(path)
+            for suffix, (_, read) in readers.items():
+                if read:
+                    found |= {name: partial(read, archive, name) for name in archive.ids(suffix)}
+    return found
+
+
+def read_arrays(path: str | Path, *needed: str) -> Arrays:
+    """The arrays of an .npz file by name.
+
+    Raises:
+        InputError: it cannot be read, or lacks one that is needed.
+    """
+    try:
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            found = dict(arrays)
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is no readable archive of arrays ({error}); make it again.") from None
+    if absent := [name for name in needed if name not in found]:
+        raise InputError(f"{path} lacks {absent[0]}; it needs {' and '.join(needed)}.")
+    return found

@@ -1,0 +1,59 @@
+"""The best epoch of a segmentation's training by its mIoU on validation masks, as the release chooses it [R]."""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ssc.archive import Archive
+from ssc.data.index import Row
+from ssc.data.transforms import normalise, read_image, resize_labels
+from ssc.metrics import confusion, summary
+from ssc.models.deeplab import DeepLabV2, evaluating, mean_logits
+from ssc.runtime.distributed import processes, rank
+from ssc.runtime.progress import log
+from ssc.training.run import Run
+
+
+class BestEpoch(nn.Module):
+    """Copies of networks as they were after the best epoch so far; a module, so that checkpoints hold it.
+
+    Args:
+        networks: one network or a co-trained pair.
+        rows: the validation photos, all with masks.
+        masks: shard archives of their ground truth.
+        side: of the square that photos and masks are resized to, as in the release: the training window's.
+    """
+
+    def __init__(self, networks: Sequence[DeepLabV2], *, rows: Sequence[Row], masks: Archive, side: int):
+        super().__init__()
+        self.networks = nn.ModuleList(copy.deepcopy(network).requires_grad_(False) for network in networks)
+        self.register_buffer("miou", torch.full((), -1.0, dtype=torch.float64))
+        self._rows, self._masks, self._side = rows, masks, side
+
+    def consider(self, networks: Sequence[DeepLabV2], run: Run) -> None:
+        """Measure the networks; keep copies where they are better than those of all earlier epochs."""
+        with evaluating(networks):
+            counts = run.sum(torch.from_numpy(self._count(networks, run)).to(run.device))
+        miou = summary(counts.cpu().numpy(), [""] * (len(counts) - 1))["miou"]
+        better = miou > self.miou.item()
+        log.info("mIoU %.2f %% on the validation masks%s.", 100 * miou, ", the best so far" if better else "")
+        if better:
+            self.miou.fill_(miou)
+            for kept, network in zip(self.networks, networks, strict=True):
+                kept.load_state_dict(network.state_dict())
+
+    @torch.no_grad()
+    def _count(self, networks: Sequence[DeepLabV2], run: Run) -> np.ndarray:
+        """Confusion matrix over this process's part of the photos, one at a time, at one scale."""
+        size, counts = (self._side, self._side), 0
+        for row in self._rows[rank() :: processes()]:
+            photo = Image.fromarray(read_image(row.image)).resize(size, Image.Resampling.BILINEAR)
+            view = normalise(np.asarray(photo))[None].to(run.device)
+            (scores,) = mean_logits(networks, view, size=size, precision=run.precision)
+            target = resize_labels(self._masks.labels(row.id), size)
+            counts += confusion(target, scores.argmax(dim=0).cpu().numpy(), num_classes=len(scores))
+        return counts

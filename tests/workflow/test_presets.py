@@ -1,0 +1,75 @@
+"""The presets on whole runs: what a preset makes again, and the authors' checkpoints on the released road."""
+
+import csv
+
+import pytest
+import torch
+
+from ssc.archive import Archive
+from ssc.cams import full_cams
+from ssc.cli import main
+from ssc.models import IRN, CAMClassifier, DeepLabV2
+from tests.faults.matrix import AFTER_CLASSIFIER
+from tests.faults.snakemake import jobs
+from tests.unit.interop.published import published_classifier, published_irn, published_segmentation
+
+
+def results(place):
+    return place.folder / "results" / "tiny" / "ssc"
+
+
+def released(campaign, name):
+    """A finished run under the preset, whose squares are cut to the size of the photos."""
+    place = campaign.finished(name)
+    for key, value in (("preset", "released"), ("pseudo_labels.pad", 64), ("prediction.square", 48)):
+        place.change(key, value)
+    return place
+
+
+def test_the_released_preset_makes_again_what_it_touches_and_says_what_masks_chose(campaign):
+    place = released(campaign, "released")
+    # Its precision is a parameter of every training; the masks and superpixels before them stay.
+    expected = {"warm_start", "train_classifier"} | AFTER_CLASSIFIER
+    assert place.planned() == expected
+    text = place.succeed()
+    assert {job.rule for job in jobs(text)} == expected
+    assert "selected on val masks" in (results(place) / "summary.txt").read_text()
+    assert "selected on val masks" in (results(place) / "comparison.md").read_text()
+    with (results(place) / "metrics.tsv").open() as handle:
+        chosen = {row["stage"]: row["chosen_by_masks"] for row in csv.DictReader(handle, delimiter="\t")}
+    assert chosen["segmentation"] == chosen["step: single scale"] == "epoch"
+    assert chosen["seeds"] == "threshold" and chosen["seeds at 0.2"] == chosen["pseudo-labels"] == ""
+    log = (results(place) / "logs" / "train_segmentation.log").read_text()
+    assert log.count("on the validation masks") == 2
+    arrays = Archive(*(results(place) / "cams").glob("*.zip")).arrays("train_0000")
+    assert arrays["scale_0"].dtype == "float32" and full_cams(arrays, (48, 48)).shape[1:] == (48, 48)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(campaign, tmp_path_factory):
+    """Networks with random weights under the published names, imported."""
+    folder, classes = tmp_path_factory.mktemp("checkpoints"), campaign.reference.folder / "results/tiny/classes.txt"
+    number = len(classes.read_text().split())
+    torch.manual_seed(0)
+    torch.save(published_classifier(CAMClassifier(number)), folder / "cam.pth")
+    torch.save(published_irn(IRN()), folder / "irn.pth")
+    pair = {f"network{n}": published_segmentation(DeepLabV2(number + 1)) for n in (1, 2)}
+    torch.save({"net_state_dict": pair}, folder / "beco.pth")
+    for kind, name in (("classifier", "cam"), ("irn", "irn"), ("segmentation", "beco")):
+        own = [] if kind == "irn" else ["--classes", str(classes)]
+        assert (
+            main(["import-weights", kind, str(folder / f"{name}.pth"), str(folder / f"{kind}.safetensors"), *own]) == 0
+        )
+    return folder
+
+
+def test_published_checkpoints_go_the_whole_road_under_the_released_preset(campaign, checkpoints):
+    place = released(campaign, "published")
+    for kind in ("classifier", "irn", "segmentation"):
+        place.change(f"ready.{kind}", str(checkpoints / f"{kind}.safetensors"))
+    made = {job.rule for job in jobs(place.succeed())}
+    assert {"cams", "count_seeds", "random_walk", "predictions", "manifest"} <= made
+    assert not made & {"train_classifier", "train_irn", "train_segmentation", "warm_start", "superpixels"}
+    assert "selected on val masks" not in (results(place) / "summary.txt").read_text()  # nothing is known of theirs
+    predictions = Archive(*(results(place) / "predictions" / "val").glob("*.zip"))
+    assert {predictions.labels(name).shape for name in predictions.ids()} == {(48, 48)}
