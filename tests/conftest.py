@@ -7,6 +7,12 @@ import pytest
 from tests.faults.harness import Campaign
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: they take longest, and the processes that share the tests are to end together."""
+    runs = [Path(__file__).parent / name for name in ("workflow", "faults")]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in runs))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real photos with annotations (`voc`, `coco`, ...), outside the repository; tests skip without it."""

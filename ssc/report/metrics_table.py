@@ -84,6 +84,8 @@ def _rows(stage: str, figures: Mapping[str, Mapping]) -> Iterator[dict]:
             yield {"stage": f"{kind}: {name}", "split": own["split"], "miou": miou, "chosen_by_masks": chosen}
     if fixed := own.get("at_fixed_threshold"):
         yield _row(f"{stage} at {fixed['threshold']:g}", {**own, **fixed, "chosen_by_masks": None})
+    if coarse := own.get("at_stride_4"):
+        yield _row(f"{stage} of stride 4", {**own, **coarse})
 
 
 def _row(stage: str, figures: Mapping) -> dict:

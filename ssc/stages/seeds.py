@@ -1,6 +1,7 @@
 """The rules `count_seeds` and `evaluate_seeds`: mIoU of what a background threshold makes of the CAMs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from ssc.archive import Archive
 from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
+from ssc.interop.folders import Arrays
 from ssc.metrics import confusion, image_miou, summary, threshold_counts
 from ssc.runtime.files import read_json, write_json
 from ssc.runtime.progress import track
@@ -27,18 +29,24 @@ def count_seeds(
     """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
 
     A pixel takes the present class with the largest CAM where that exceeds the threshold, else background. Images
-    without a mask take no part.
+    without a mask take no part. Where there are maps at the size of the photo (`cams.stride: 1`), the matrices of those
+    at stride 4 are written as well, as `stride_4`.
     """
     table = read_index(index)
     thresholds = np.asarray(thresholds, np.float64)
-    num_classes = table.num_classes + 1
-    counts = np.zeros((len(thresholds), num_classes, num_classes), np.int64)
-    images = 0
+    count = partial(threshold_counts, num_classes=table.num_classes + 1, thresholds=thresholds)
+    counts = coarse = np.zeros((len(thresholds), table.num_classes + 1, table.num_classes + 1), np.int64)
+    images, both = 0, False
     rows = track(table.shard("train", shard), f"seeds {shard}")
-    for _, target, best, score in _strongest(rows, Archive(cams), Archive(masks)):
-        counts += threshold_counts(target, best, score, num_classes=num_classes, thresholds=thresholds)
-        images += 1
-    write_json(output, {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()})
+    for _, target, arrays in _masked(rows, Archive(cams), Archive(masks)):
+        own = count(target, *_strongest(arrays, target.shape))
+        counts, images = counts + own, images + 1
+        enlarged = {name: arrays[name] for name in ("classes", "cams")}
+        if arrays.keys() > enlarged.keys():
+            both, own = True, count(target, *_strongest(enlarged, target.shape))
+        coarse = coarse + own
+    found = {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()}
+    write_json(output, found | ({"stride_4": coarse.tolist()} if both else {}))
 
 
 def score_images(
@@ -59,33 +67,33 @@ def score_images(
     """
     table = read_index(index)
     rows, scores = track(table.split("train"), "seeds by image"), {}
-    for row, target, best, score in _strongest(rows, Archive(*cams), Archive(*masks)):
+    for row, target, arrays in _masked(rows, Archive(*cams), Archive(*masks)):
+        best, score = _strongest(arrays, target.shape)
         seeds = np.where(score > threshold, best, 0)
         scores[row.id] = image_miou(confusion(target, seeds, num_classes=table.num_classes + 1))
     write_scores(output, scores)
 
 
-def _strongest(
-    rows: Iterable[Row], cams: Archive, masks: Archive
-) -> Iterator[tuple[Row, np.ndarray, np.ndarray, np.ndarray]]:
-    """Of the images with a mask: the mask, the class with the largest CAM, and that CAM, each (H, W)."""
+def _masked(rows: Iterable[Row], cams: Archive, masks: Archive) -> Iterator[tuple[Row, np.ndarray, Arrays]]:
+    """Of the images with a mask: the mask (H, W), and the arrays of the CAMs."""
     for row in rows:
         if row.id in masks:
-            target = masks.labels(row.id)
-            arrays = cams.arrays(row.id)
-            classes = arrays["classes"].astype(np.int64)
-            yield row, target, *strongest_class(classes, full_cams(arrays, target.shape))
+            yield row, masks.labels(row.id), cams.arrays(row.id)
+
+
+def _strongest(arrays: Arrays, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The class with the largest CAM and that CAM, each (H, W)."""
+    return strongest_class(arrays["classes"].astype(np.int64), full_cams(arrays, size))
 
 
 def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:
-    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold."""
+    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold; the best
+    point of the maps at stride 4 as `at_stride_4`, where the seeds are made of others."""
     classes = read_index(index).classes
     parts = [read_json(path) for path in shards]
     thresholds = parts[0]["thresholds"]
-    counts = sum(np.asarray(part["counts"], np.int64) for part in parts)
-    curve = [summary(matrix, classes) for matrix in counts]
-    scores = [point["miou"] if point["miou"] is not None else -1 for point in curve]
-    best, fixed = int(np.argmax(scores)), thresholds.index(threshold)
+    curve = _curve([part["counts"] for part in parts], classes)
+    best, fixed = _best(curve), thresholds.index(threshold)
     result = {
         "stage": "seeds",
         "split": "train",
@@ -96,4 +104,16 @@ def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: 
         "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},
         "curve": [{"threshold": t, "miou": point["miou"]} for t, point in zip(thresholds, curve, strict=True)],
     }
+    if any("stride_4" in part for part in parts):
+        coarse = _curve([part.get("stride_4", part["counts"]) for part in parts], classes)
+        result["at_stride_4"] = {"threshold": thresholds[_best(coarse)], **coarse[_best(coarse)]}
     write_json(output, result)
+
+
+def _curve(parts: Sequence[list], classes: Sequence[str]) -> list[dict]:
+    """Figures by threshold of the counts of all shards."""
+    return [summary(matrix, classes) for matrix in sum(np.asarray(part, np.int64) for part in parts)]
+
+
+def _best(curve: Sequence[dict]) -> int:
+    return int(np.argmax([point["miou"] if point["miou"] is not None else -1 for point in curve]))

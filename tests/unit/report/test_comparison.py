@@ -10,12 +10,12 @@ RESNET = {"classifier": "resnet50", "segmentation": "resnet101"}
 STAGES = {"seeds": ("train", 1464, 0.5712), "pseudo-labels": ("train", 1464, 0.71), "segmentation": ("val", 1449, 0.73)}
 
 
-def compare(tmp_path, *, kind="voc", backbones=RESNET, trained=None, stages=STAGES):
+def compare(tmp_path, *, kind="voc", backbones=RESNET, trained=None, stages=STAGES, **facts):
     """Rows of the table and the lines of the Markdown."""
     figures = {}
     for stage, (split, images, miou) in stages.items():
         figures[stage] = tmp_path / f"{stage}.json"
-        write_json(figures[stage], {"stage": stage, "split": split, "images": images, "miou": miou})
+        write_json(figures[stage], {"stage": stage, "split": split, "images": images, "miou": miou, **facts})
     out = {"table": tmp_path / "comparison.tsv", "markdown": tmp_path / "comparison.md"}
     write_comparison(figures=figures, dataset="mine", kind=kind, backbones=backbones, trained=trained or {}, **out)
     rows = read_table(out["table"]).fillna("").to_dict("records")
@@ -119,3 +119,9 @@ def test_ready_weights_tell_their_backbone(tmp_path):
     )
     assert own(rows)["III", "segmentation", "val"]["backbone"] == "VGG16"
     assert own(rows)["II", "seeds", "train"]["backbone"] == ""
+
+
+def test_a_segmentation_that_was_selected_on_masks_says_so(tmp_path):
+    told = "The epoch of the segmentation's training was selected on val masks."
+    assert told in compare(tmp_path, chosen_by_masks="epoch")[1]
+    assert told not in compare(tmp_path, chosen_by_masks="threshold")[1]

@@ -14,14 +14,14 @@ def stage(name, split, counts):
     return {"stage": name, "split": split, "images": 2, **summary(np.array(counts), ["cat"])}
 
 
-def write_all(tmp_path, counts, stages=("seeds", "pseudo-labels", "segmentation")):
+def write_all(tmp_path, counts, stages=("seeds", "pseudo-labels", "segmentation"), **changes):
     seeds = stage("seeds", "train", counts)
     seeds |= {"threshold": 0.3, "at_fixed_threshold": {"threshold": 0.2, **summary(np.array(counts), ["cat"])}}
     pseudo = stage("pseudo-labels", "train", counts) | {"baselines": {"all background": 0.25, "image label": None}}
     segmentation = stage("segmentation", "val", counts) | {"baselines": {}}
     segmentation["steps"] = {"single scale": 0.5, "single scale + CRF": segmentation["miou"]}
     for name, figures in (("seeds", seeds), ("pseudo-labels", pseudo), ("segmentation", segmentation)):
-        write_json(tmp_path / f"{name}.json", figures)
+        write_json(tmp_path / f"{name}.json", figures | changes.get(name, {}))
     write_index(tmp_path / "index.tsv", Index(["cat"], [Row(f"{k}", "train", "", "", (1,)) for k in range(8)]))
     write_text(tmp_path / "benchmarks" / "cams" / "1-of-2.tsv", BENCHMARK.format(s=1.5, rss=100.0))
     write_text(tmp_path / "benchmarks" / "cams" / "2-of-2.tsv", BENCHMARK.format(s=2.5, rss=300.0))
@@ -98,3 +98,17 @@ def test_stages_that_a_run_does_not_report_are_left_out(tmp_path):
     rows = write_all(tmp_path, [[6, 2], [1, 3]], stages=["segmentation"])
     assert list(rows) == ["seeds", "segmentation", "step: single scale", "step: single scale + CRF"]
     assert rows["seeds"]["miou"] == "" and float(rows["seeds"]["seconds"]) == 5  # what ran is counted
+
+
+def test_what_masks_chose_stands_beside_the_figure(tmp_path):
+    coarse = {"threshold": 0.1, **summary(np.array([[6, 2], [2, 2]]), ["cat"])}
+    chosen = {"seeds": {"chosen_by_masks": "threshold", "at_stride_4": coarse}}
+    rows = write_all(tmp_path, [[6, 2], [1, 3]], **chosen)
+    assert rows["seeds"]["chosen_by_masks"] == rows["seeds of stride 4"]["chosen_by_masks"] == "threshold"
+    assert float(rows["seeds of stride 4"]["miou"]) == round(100 * (6 / 10 + 2 / 6) / 2, 2)
+    others = [name for name in rows if name not in ("seeds", "seeds of stride 4")]
+    assert {rows[name]["chosen_by_masks"] for name in others} == {""}
+    assert "val masks" not in (tmp_path / "summary.txt").read_text()
+    rows = write_all(tmp_path, [[6, 2], [1, 3]], **chosen, segmentation={"chosen_by_masks": "epoch"})
+    assert {rows[n]["chosen_by_masks"] for n in ("segmentation", "step: single scale")} == {"epoch"}
+    assert "the epoch of its training was selected on val masks" in (tmp_path / "summary.txt").read_text()

@@ -137,3 +137,31 @@ def test_seeds_of_each_image_at_one_threshold(seeds, tmp_path):
         expected[name] = 100 * np.mean(iou)
     table = read_table(tmp_path / "images.tsv")
     assert dict(zip(table["id"], table["miou"].astype(float), strict=True)) == pytest.approx(expected, abs=0.2)
+
+
+def test_seeds_of_maps_at_the_size_of_the_photo_are_reported_beside_those_of_stride_4(seeds, tmp_path):
+    index, cams, masks = seeds
+    rng, thresholds = np.random.default_rng(7), [0.3, 0.6]
+
+    def evaluated(name, change):
+        with archive.write(tmp_path / f"{name}.zip") as writer:
+            for row in read_index(index).split("train"):
+                arrays = change(Archive(cams).arrays(row.id), read_image(row.image).shape[:2])
+                writer.add_arrays(row.id, **arrays)
+        shards = [tmp_path / f"{name}-{k}.json" for k in (1, 2)]
+        for k, output in enumerate(shards, start=1):
+            shard = {"index": index, "shard": f"{k}-of-2", "cams": tmp_path / f"{name}.zip", "masks": masks}
+            count_seeds(**shard, output=output, thresholds=thresholds)
+        summarise_seeds(index=index, shards=shards, output=tmp_path / f"{name}.json", threshold=0.3)
+        return read_json(tmp_path / f"{name}.json")
+
+    full = {row.id: rng.random((len(row.labels), 48, 48), np.float32) for row in read_index(index).split("train")}
+    names = iter("abc")
+    both = evaluated("both", lambda arrays, size: {**arrays, "high_res": full[next(names)][:, : size[0], : size[1]]})
+    coarse = evaluated("coarse", lambda arrays, size: arrays)
+    assert "at_stride_4" not in coarse
+    assert {key: coarse[key] for key in ("miou", "threshold", "iou", "pixels")}.items() <= both["at_stride_4"].items()
+    assert both["miou"] != coarse["miou"]
+    names = iter("abc")
+    enlarged = evaluated("same", lambda arrays, size: {**arrays, "cams": full[next(names)][:, 2::4, 2::4]})
+    assert both["miou"] == pytest.approx(enlarged["miou"], abs=0.1)  # by the maps at the photo's size
