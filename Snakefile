@@ -94,6 +94,8 @@ onstart:
     # Without an index yet, its rule looks whether there is room.
     if Path(INDEX).exists():
         try:
+            if experiments.selects_on_val(resolved(config["experiment"])):
+                check_val_masks(read_index(INDEX))
             print(check_room(read_index(INDEX), resolved(config["experiment"]), RESULTS, owners=shared))
         except InputError as error:
             raise WorkflowError(str(error)) from None

@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from ssc.data.index import SPLITS, read_index
 from ssc.data.build import deciding_files
+from ssc.data.check import check_val_masks
 from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError
 from ssc.workflow import experiments
@@ -184,8 +185,7 @@ def loss_network(wildcards):
 
 def selects(wildcards):
     """Whether validation masks select the epoch of the segmentation's training."""
-    run = resolved(wildcards.experiment)
-    return run.segmentation.select_on_val and not run.ready.segmentation
+    return experiments.selects_on_val(resolved(wildcards.experiment))
 
 
 def code(module, *sections):

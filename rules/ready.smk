@@ -21,7 +21,7 @@ rule ready_cams:
         runtime=growing(120),
     params:
         folder=lambda w: resolved(w.experiment).ready.cams,
-        settings=lambda w: resolved(w.experiment).cams.model_dump(include={"stride", "dtype"}),
+        settings=lambda w: experiments.ready_form(resolved(w.experiment)),
         source=source_digest("ssc.stages.ready_files"),
     script:
         "../workflow_scripts/ready_cams.py"

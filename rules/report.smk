@@ -34,6 +34,7 @@ rule metrics:
     params:
         stages=stage_figures,
         benchmarks=benchmarks,
+        selected=selects,
         source=source_digest("ssc.report.metrics_table"),
     script:
         "../workflow_scripts/metrics.py"

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ssc.constants import EPSILON, STRIDE
+from ssc.constants import STRIDE
 from ssc.losses import region_means
 from ssc.models.classifier import CAMClassifier
 
@@ -106,8 +106,3 @@ def full_cams(arrays: Mapping[str, np.ndarray], size: tuple[int, int]) -> torch.
     if not scales:
         return upsample(torch.from_numpy(arrays["cams"]), size)
     return sum_scales([each[:, None] for each in scales], size, stride=1)[:, 0].clamp(max=1)
-
-
-def divisor(maps: torch.Tensor) -> torch.Tensor:
-    """What makes CAMs of non-negative maps (K, h, w), which are divided by it: their maximum + 1e-5, (K, 1, 1)."""
-    return maps.amax(dim=(-2, -1), keepdim=True) + EPSILON

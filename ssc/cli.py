@@ -155,7 +155,7 @@ def _compare_stages(options: argparse.Namespace) -> int:
     found = compare_stages(options.first, options.second, threshold=options.threshold)
     width = max(len(row.stage) for row in found)
     for row in found:
-        alone = f"; {row.alone} images are in one of them only" if row.alone else ""
+        alone = f"; {row.alone} are in one of them only" if row.images and row.alone else ""
         print(f"{row.stage:<{width}}  {row.images} images: {row.told()}{alone}")
     parting = next((row.stage for row in found if row.parts), None)
     print(f"They part at {parting}." if parting else "They agree.")

@@ -199,9 +199,27 @@ def decoder_image(reconstruction: torch.Tensor, range: str = "normalised") -> to
     """
     if range == "tanh":
         return reconstruction
-    mean = reconstruction.new_tensor(MEAN).view(3, 1, 1)
-    std = reconstruction.new_tensor(STD).view(3, 1, 1)
-    return ((reconstruction + 1) / 2 - mean) / std
+    mean, std = _photo_statistics(reconstruction)
+    return (decoder_colours(reconstruction, range) - mean) / std
+
+
+def decoder_colours(reconstruction: torch.Tensor, range: str = "normalised") -> torch.Tensor:
+    """The picture, in 0..1, that the decoder's output (..., 3, H, W) stands for, see `decoder_image`.
+
+    Raises:
+        ValueError: an unknown range.
+    """
+    if range == "normalised":
+        return (reconstruction + 1) / 2
+    if range == "tanh":  # a loss of 0 would make it the normalised photo
+        mean, std = _photo_statistics(reconstruction)
+        return (reconstruction * std + mean).clamp(0, 1)
+    raise ValueError(f"range is {range!r}, not normalised or tanh")
+
+
+def _photo_statistics(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (3, 1, 1) that normalise a photo."""
+    return like.new_tensor(MEAN).view(3, 1, 1), like.new_tensor(STD).view(3, 1, 1)
 
 
 class ClassifierStep(NamedTuple):

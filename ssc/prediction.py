@@ -46,6 +46,8 @@ def fuse(scores: torch.Tensor | Iterable[torch.Tensor], how: str = "mean_probabi
     Returns:
         (K, H, W): probabilities, or logits.
     """
+    if how not in ("mean_probability", "max_logit"):
+        raise ValueError(f"how is {how!r}, not mean_probability or max_logit")
     total, count = None, 0
     for own in scores:
         own = own.softmax(dim=0) if how == "mean_probability" else own
@@ -117,6 +119,12 @@ def wrapped_colours(image: np.ndarray) -> np.ndarray:
     return np.trunc(image.astype(np.float32) - np.float32(_CRF_MEAN)).astype(np.int32).astype(np.uint8)
 
 
+def refined_labels(image: np.ndarray, scores: np.ndarray, crf: Mapping, *, colours: str = "photo") -> np.ndarray:
+    """Labels (H, W) of class probabilities (K, H, W) after the dense CRF; see `predict_steps` for the arguments."""
+    seen = wrapped_colours(image) if colours == "wrapped" else image
+    return refine_probabilities(seen, scores, **crf).argmax(axis=0)
+
+
 def predict_steps(
     networks: Sequence[DeepLabV2],
     image: np.ndarray,
@@ -147,6 +155,5 @@ def predict_steps(
     scores = probabilities(networks, image, **options)
     labels = [each.argmax(dim=0).cpu().numpy() for each in scores]
     if crf is not None:
-        seen = wrapped_colours(image) if colours == "wrapped" else image
-        labels.append(refine_probabilities(seen, scores[-1].cpu().numpy(), **crf).argmax(axis=0))
+        labels.append(refined_labels(image, scores[-1].cpu().numpy(), crf, colours=colours))
     return labels

@@ -45,6 +45,8 @@ def edge_maps(
     model: IRN, views: torch.Tensor, *, pad: int | None = None, mirror: str = "probability", precision: str = "fp32"
 ) -> torch.Tensor:
     """`edge_map` of B photos of equal size, given normalised and resized as (B, 3, H', W') on the model's device."""
+    if mirror not in ("probability", "logit"):
+        raise ValueError(f"mirror is {mirror!r}, not probability or logit")
     height, width = views.shape[-2:]
     both = torch.cat([views, views.flip(-1)])
     if pad:

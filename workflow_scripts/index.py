@@ -5,6 +5,7 @@ from ssc.data.check import check_images, check_table, check_val_masks
 from ssc.data.index import write_index, write_parts
 from ssc.workflow.config import resolve
 from ssc.workflow.disk import check_room
+from ssc.workflow.experiments import selects_on_val
 from ssc.workflow.job import job
 
 output, config = snakemake.output.index, snakemake.config
@@ -13,7 +14,7 @@ with job(snakemake):
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
     run = resolve(config, config["experiment"])
-    if run.segmentation.select_on_val and not run.ready.segmentation:
+    if selects_on_val(run):
         check_val_masks(index)
     check_room(index, run, Path(output).parent)
     write_index(output, index, needed=config["prediction"]["split"])

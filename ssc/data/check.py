@@ -17,6 +17,11 @@ from ssc.runtime.progress import log, track
 MIN_SIDE = 16
 """Least side of a photo in pixels: at the scale 0.5 of the CAMs a network of stride 8 has one cell left."""
 
+NO_VAL_MASKS = (
+    "segmentation.select_on_val: no photo of the split val has a mask; set it to false (`preset: released` has it "
+    "true), or give masks."
+)
+
 _PIECE = 2**16  # bytes read at either end of a file
 _TOLD = 100  # bad images named in the log
 
@@ -169,7 +174,4 @@ def check_val_masks(index: Index) -> None:
         InputError: no photo of the split `val` has a mask.
     """
     if not any(row.mask for row in index.split("val")):
-        raise InputError(
-            "segmentation.select_on_val: no photo of the split val has a mask; set it to false (`preset: released` has "
-            "it true), or give masks."
-        )
+        raise InputError(NO_VAL_MASKS)

@@ -104,6 +104,8 @@ class ReconstructionNet(nn.Module):
         self.upsample = nn.Sequential(*(UpsampleBlock(a, b) for a, b in pairwise(widths)))
         self.tail = nn.Conv2d(widths[-1], 3, 3, padding=1)
         self.recompute = False
+        if gamma not in ("one", "uniform"):
+            raise ValueError(f"gamma is {gamma!r}, not one or uniform")
         if gamma == "uniform":
             for layer in self.modules():
                 if isinstance(layer, LayerNorm):

@@ -10,11 +10,13 @@ from typing import Unpack
 
 import numpy as np
 import torch
+from skimage.util import img_as_ubyte
 
 from ssc.archive import Archive
 from ssc.cams import full_cams
 from ssc.data.index import Row
 from ssc.data.transforms import normalise, resize_image, resize_labels
+from ssc.losses import decoder_colours
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import load_networks
 from ssc.models.irn import IRN
@@ -133,8 +135,8 @@ def _reconstruction_column(path: str | Path, device: torch.device) -> Column:
         whole = tuple(stride * max(2, round(side / stride)) for side in image.shape[:2])
         early, features = model.forward_features(normalise(resize_image(image, whole))[None].to(device))
         source = decoder_input(early, features, source=cdr["source"], rectify=cdr["rectify"])
-        painted = decoder(source)[0].cpu().permute(1, 2, 0).numpy()
-        return resize_image(np.rint((painted + 1) * 127.5).astype(np.uint8), size)
+        colours = decoder_colours(decoder(source)[0], cdr.get("range", "normalised"))
+        return resize_image(img_as_ubyte(colours.cpu().permute(1, 2, 0).numpy()), size)
 
     return draw
 

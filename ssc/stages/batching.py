@@ -38,6 +38,7 @@ def infer(
     views: Callable[[np.ndarray], list[torch.Tensor]],
     *,
     pixels: int,
+    pad: int = 0,
     threads: int = 1,
 ) -> Iterator[Result]:
     """What a network makes of the photos of `rows`, in their order.
@@ -46,6 +47,7 @@ def infer(
         network: photos of equal size to a result for each.
         rows: the photos; they are read while the network works.
         views: network inputs (3, h, w) of a photo uint8 (H, W, 3), of the same sizes for photos of the same size.
+        pad: least side of what the network sees of a view.
         pixels: most pixels of network input in a batch, see `pixel_budget`; 0 lets each photo through alone.
         threads: photos read at the same time.
     """
@@ -58,11 +60,15 @@ def infer(
         image = read_image(row.image)
         return Photo(row, image, views(image))
 
+    def room(photo: Photo) -> int:
+        sizes = [[max(side, pad) for side in view.shape[1:]] for view in photo.views]
+        return max(1, pixels // max(2 * height * width for height, width in sizes))
+
     return batch_map(
         network,
         parallel_map(read, rows, threads),
         key=lambda photo: photo.image.shape,
-        room=lambda photo: max(1, pixels // max(2 * view[0].numel() for view in photo.views)),
+        room=room,
         ahead=_AHEAD if pixels else 1,
     )
 

@@ -9,9 +9,11 @@ import torch
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.cams import average_over_superpixels, cell_centres, divisor, scale_activations, sum_scales, upsample
+from ssc.cams import average_over_superpixels, cell_centres, scale_activations, sum_scales, upsample
+from ssc.constants import EPSILON
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import scaled_views
+from ssc.losses import normalise_cam
 from ssc.models.classifier import CAMClassifier
 from ssc.models.weights import load_part, network_words
 from ssc.runtime.device import autocast, select_device, select_precision
@@ -101,9 +103,10 @@ def maps_of_photo(
     if regions is not None and len(cams):
         cams = cell_centres(average_over_superpixels(upsample(cams, size), regions))
         full = average_over_superpixels(full, regions) if stride == 1 else None
-    found = {"cams": cams / divisor(cams)}
+    found = {"cams": normalise_cam(cams)}
     if stride == 1 and regions is not None:
-        found["high_res"] = full / divisor(full)
+        found["high_res"] = normalise_cam(full)
     elif stride == 1:
-        found |= {f"scale_{number}": scale / divisor(full) for number, scale in enumerate(scales)}
+        maximum = full.amax(dim=(-2, -1), keepdim=True) + EPSILON
+        found |= {f"scale_{number}": scale / maximum for number, scale in enumerate(scales)}
     return found

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from ssc import archive
-from ssc.crf import refine_probabilities
 from ssc.data.index import Row, read_index
 from ssc.models.deeplab import load_networks
 from ssc.models.weights import network_words
-from ssc.prediction import batch_probabilities, photo_views, wrapped_colours
+from ssc.prediction import batch_probabilities, photo_views, refined_labels
 from ssc.runtime.device import select_device, select_precision
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
@@ -60,9 +59,7 @@ def write_predictions(
     def encode(predicted: tuple[Row, np.ndarray, list[np.ndarray], np.ndarray | None]) -> tuple[Row, list[bytes]]:
         row, image, labels, scores = predicted
         if scores is not None:
-            seen = wrapped_colours(image) if settings.crf.colours == "wrapped" else image
-            refined = refine_probabilities(seen, scores, **settings.crf.options())
-            labels = [*labels, refined.argmax(axis=0)]
+            labels.append(refined_labels(image, scores, settings.crf.options(), colours=settings.crf.colours))
         return row, [archive.encode_labels(each) for each in labels]
 
     rows = read_index(index).shard(split, shard)

@@ -90,6 +90,7 @@ def write_pseudo_labels(
             rows,
             partial(scaled_views, scales=[settings.scale]),
             pixels=pixel_budget(device),
+            pad=settings.pad or 0,
             threads=threads,
         )
         for row, labels, mask in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):

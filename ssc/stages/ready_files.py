@@ -74,16 +74,19 @@ def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: st
             if classes.ndim != 1 or sorted(classes.tolist()) != list(row.labels):
                 raise InputError(f"{path} holds classes {classes.tolist()}, the image's labels are {list(row.labels)}.")
             size = read_image(row.image).shape[:2]
-            terms = [name for name in arrays if name.startswith("scale_") and settings.stride == 1]
-            found = {name: arrays[name] for name in (*strides, *terms) if name in arrays}
+            found = {name: arrays[name] for name in strides if name in arrays}
             for name, maps in found.items():
-                # The terms lie at the strides of their scales.
-                grid = [-(-side // strides[name]) for side in size] if name in strides else maps.shape[1:]
-                needed = (len(classes), *grid)
+                needed = (len(classes), *(-(-side // strides[name]) for side in size))
                 if maps.shape != needed:
                     raise InputError(f"{path}: {name} has shape {maps.shape}, its photo {row.image} needs {needed}.")
                 if maps.dtype.kind != "f" or not ((maps >= 0) & (maps <= 1)).all():
                     raise InputError(f"{path}: {name} must hold floats in 0..1; divide each map by its maximum.")
+            if settings.stride == 1:
+                found |= {name: maps for name, maps in arrays.items() if name.startswith("scale_")}
+            for name in found.keys() - strides.keys():  # the terms of a sum, of any size; one alone may exceed 1
+                maps = found[name]
+                if maps.ndim != 3 or len(maps) != len(classes) or maps.dtype.kind != "f" or not (maps >= 0).all():
+                    raise InputError(f"{path}: {name} must hold a map >= 0 for each class; take it from the run again.")
             coarse += len(found) < len(strides)
             order = np.argsort(classes)
             own = {name: maps[order].astype(settings.dtype) for name, maps in found.items()}

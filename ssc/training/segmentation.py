@@ -8,6 +8,7 @@ import torch
 
 from ssc.archive import Archive
 from ssc.constants import IGNORE
+from ssc.data.check import NO_VAL_MASKS
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import augment, augment_part, random_part, read_for_resize, scaled_size
 from ssc.losses import masked_cross_entropy
@@ -67,7 +68,8 @@ def train_segmentation(
     }
     names = ["segmentation", "segmentation_2"] if cotrained else ["segmentation"]
     networks = [DeepLabV2(**options, weights=initial).to(run.device, memory_format=torch.channels_last) for _ in names]
-    best = BestEpoch(networks, rows=val, masks=Archive(*val_masks), side=settings.crop) if val else None
+    own = {"rows": val, "masks": Archive(*val_masks), "classes": options["num_classes"], "side": settings.crop}
+    best = BestEpoch(networks, **own) if val else None
     groups = [(network.backbone.parameters(), settings.lr) for network in networks]
     groups += [(network.aspp.parameters(), settings.head_lr) for network in networks]
     optimizer = sgd(settings, *groups)
@@ -111,7 +113,7 @@ def _masked_photos(index: str | Path, masks: Sequence[str | Path]) -> list[Row]:
     archive = Archive(*masks)
     rows = [row for row in read_index(index).split("val") if row.id in archive]
     if not rows:
-        raise InputError("segmentation.select_on_val: no validation photo has a mask; set it to false, or give masks.")
+        raise InputError(NO_VAL_MASKS)
     return rows
 
 

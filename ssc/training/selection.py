@@ -14,6 +14,7 @@ from ssc.data.transforms import normalise, read_image, resize_labels
 from ssc.metrics import confusion, summary
 from ssc.models.deeplab import DeepLabV2, evaluating, mean_logits
 from ssc.runtime.distributed import processes, rank
+from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import log
 from ssc.training.run import Run
 
@@ -25,20 +26,21 @@ class BestEpoch(nn.Module):
         networks: one network or a co-trained pair.
         rows: the validation photos, all with masks.
         masks: shard archives of their ground truth.
+        classes: their number, with background.
         side: of the square that photos and masks are resized to, as in the release: the training window's.
     """
 
-    def __init__(self, networks: Sequence[DeepLabV2], *, rows: Sequence[Row], masks: Archive, side: int):
+    def __init__(self, networks: Sequence[DeepLabV2], *, rows: Sequence[Row], masks: Archive, classes: int, side: int):
         super().__init__()
         self.networks = nn.ModuleList(copy.deepcopy(network).requires_grad_(False) for network in networks)
         self.register_buffer("miou", torch.full((), -1.0, dtype=torch.float64))
-        self._rows, self._masks, self._side = rows, masks, side
+        self._rows, self._masks, self._classes, self._side = rows, masks, classes, side
 
     def consider(self, networks: Sequence[DeepLabV2], run: Run) -> None:
         """Measure the networks; keep copies where they are better than those of all earlier epochs."""
         with evaluating(networks):
             counts = run.sum(torch.from_numpy(self._count(networks, run)).to(run.device))
-        miou = summary(counts.cpu().numpy(), [""] * (len(counts) - 1))["miou"]
+        miou = summary(counts.cpu().numpy(), [f"{k}" for k in range(1, self._classes)])["miou"] or 0.0
         better = miou > self.miou.item()
         log.info("mIoU %.2f %% on the validation masks%s.", 100 * miou, ", the best so far" if better else "")
         if better:
@@ -48,12 +50,15 @@ class BestEpoch(nn.Module):
 
     @torch.no_grad()
     def _count(self, networks: Sequence[DeepLabV2], run: Run) -> np.ndarray:
-        """Confusion matrix over this process's part of the photos, one at a time, at one scale."""
-        size, counts = (self._side, self._side), 0
-        for row in self._rows[rank() :: processes()]:
+        """Confusion matrix over this process's part of the photos, at one scale; read ahead, and one at a time."""
+        size = (self._side, self._side)
+
+        def read(row: Row) -> tuple[torch.Tensor, np.ndarray]:
             photo = Image.fromarray(read_image(row.image)).resize(size, Image.Resampling.BILINEAR)
-            view = normalise(np.asarray(photo))[None].to(run.device)
-            (scores,) = mean_logits(networks, view, size=size, precision=run.precision)
-            target = resize_labels(self._masks.labels(row.id), size)
-            counts += confusion(target, scores.argmax(dim=0).cpu().numpy(), num_classes=len(scores))
+            return normalise(np.asarray(photo)), resize_labels(self._masks.labels(row.id), size)
+
+        counts = np.zeros((self._classes, self._classes), np.int64)
+        for view, target in parallel_map(read, self._rows[rank() :: processes()], threads=2):
+            (scores,) = mean_logits(networks, view[None].to(run.device), size=size, precision=run.precision)
+            counts += confusion(target, scores.argmax(dim=0).cpu().numpy(), num_classes=self._classes)
         return counts

@@ -13,6 +13,7 @@ from ssc.data.photos import open_photo, upright_size
 from ssc.interop.folders import Arrays, cam_files, label_maps
 from ssc.metrics import ConfusionMatrix
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json
 from ssc.runtime.progress import track
 from ssc.seeds import strongest_class
 
@@ -54,12 +55,14 @@ class Agreement(NamedTuple):
     @property
     def parts(self) -> bool:
         """Whether the sources part here: a pixel has another label, or a CAM differs by more than its rounding."""
-        if self.difference:
-            return self.difference[0] > _TOLERANCE
-        return self.agreement is not None and self.agreement < 1
+        if not self.images:
+            return False
+        return self.difference[0] > _TOLERANCE if self.difference else self.agreement < 1
 
     def told(self) -> str:
         """The agreement in words."""
+        if not self.images:
+            return "in one of them only"
         if self.difference:
             return "CAMs differ by {:.2g} at most, {:.2g} in the mean".format(*self.difference)
         words = f"{100 * self.agreement:.3f} % of the pixels are equal"
@@ -80,7 +83,7 @@ def compare_stages(first: str | Path, second: str | Path, *, threshold: float = 
         threshold: background threshold of the seeds.
 
     Returns:
-        A row for each stage of which both have images in common.
+        A row for each stage of which either has images.
 
     Raises:
         InputError: neither is a run, no stage is in both, or two maps of an image differ in size.
@@ -92,19 +95,16 @@ def compare_stages(first: str | Path, second: str | Path, *, threshold: float = 
     rows = {split: {row.id: row for row in read_index(results / "index.tsv").split(split)} for split in SPLITS}
     masks = {split: label_maps(results / "masks" / split) for split in rows if (results / "masks" / split).is_dir()}
     found = []
-    if folders := _both(roots, "cams", _CAMS):
-        files = [cam_files(folder) for folder in folders]
-        found += [compare_cams("cams", *files), _compare_seeds(files, rows["train"], masks.get("train", {}), threshold)]
+    cams = [cam_files(*folder) for folder in (_folders(root, "cams", _CAMS) for root in roots)]
+    found += [compare_cams("cams", *cams), _compare_seeds(cams, rows["train"], masks.get("train", {}), threshold)]
     for stage, others in _LABELS.items():
-        if folders := _both(roots, stage, others):
-            split = stage.partition("/")[2] or "train"
-            maps = [label_maps(folder) for folder in folders]
-            truth = masks.get(split, {}) if stage not in ("confidence", "irn_labels") else {}
-            found.append(compare_labels(stage, *maps, truth=truth, classes=stage != "confidence"))
-    found = [each for each in found if each.images]
-    if not found:
+        split = stage.partition("/")[2] or "train"
+        maps = [label_maps(*_folders(root, stage, others)) for root in roots]
+        truth = masks.get(split, {}) if stage not in ("confidence", "irn_labels") else {}
+        found.append(compare_labels(stage, *maps, truth=truth, classes=stage != "confidence"))
+    if not any(each.images for each in found):
         raise InputError(f"{first} and {second} have no image of any stage in common; see `ssc compare-stages --help`.")
-    return found
+    return [each for each in found if each.images or each.alone]
 
 
 def compare_cams(stage: str, ours: Mapping, theirs: Mapping) -> Agreement:
@@ -185,12 +185,14 @@ def _compare_seeds(
     return compare_labels(f"seeds at {threshold:g}", ours, theirs, truth=masks)
 
 
-def _both(roots: tuple[Path, Path], stage: str, others: tuple[str, ...]) -> list[Path]:
-    """A stage's folder in both sources; nothing where one has none."""
-    found = []
-    for root in roots:
-        found += [root / name for name in (stage, *others) if (root / name).is_dir()][:1]
-    return found if len(found) == len(roots) else []
+def _folders(root: Path, stage: str, others: tuple[str, ...]) -> list[Path]:
+    """The folder of a stage in a source, or where its manifest says that another experiment has made it; or none."""
+    if found := [root / name for name in (stage, *others) if (root / name).is_dir()]:
+        return found[:1]
+    manifest = root / "manifest.json"
+    files = read_json(manifest)["files"] if manifest.is_file() else {}
+    paths = [Path(path) for of_stage in files.values() for path in of_stage]
+    return [root.parent / path.parent for path in paths if path.parent.as_posix().endswith(f"/{stage}")][:1]
 
 
 def _check_alike(name: str, own: object, other: object, what: str) -> None:

@@ -141,7 +141,7 @@ def resolve(config: dict, experiment: str) -> Settings:
 def _over_preset(config: dict) -> dict:
     """A configuration laid over the preset that it names, if any."""
     name, dataset = config.get("preset"), config.get("dataset")
-    if name not in list(PRESETS):  # None, or what the types refuse
+    if name not in PRESETS:  # None, or what the types refuse
         return config
     kind = dataset.get("kind", "demo") if isinstance(dataset, dict) else "demo"
     return merge(preset_settings(name, kind), config) if kind in list(KINDS) else config

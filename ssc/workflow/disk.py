@@ -14,6 +14,7 @@ from ssc.constants import STRIDE
 from ssc.data.index import Index
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import log
+from ssc.workflow.experiments import selects_on_val
 from ssc.workflow.settings import Settings
 from ssc.workflow.stage_table import RULES, TRAININGS, stage_of
 
@@ -72,10 +73,11 @@ def needed_space(index: Index, settings: Settings, pixels: float, weights: Mappi
         weights: bytes of the trainings' weight files.
     """
     train, predicted = index.split("train"), index.split(settings.prediction.split)
+    selecting = index.split("val") if selects_on_val(settings) else []
     label_map = _MEMBER + _LABEL * pixels
     present = sum(len(row.labels) for row in train)
     return {
-        "masks": sum(bool(row.mask) for row in {*train, *predicted}) * label_map,
+        "masks": sum(bool(row.mask) for row in {*train, *predicted, *selecting}) * label_map,
         "superpixels": len(train) * label_map,
         "cams": len(train) * _MEMBER + present * _cam_cells(settings, pixels) * _CELL[settings.cams.dtype],
         "irn_labels": len(train) * label_map,
@@ -87,9 +89,13 @@ def needed_space(index: Index, settings: Settings, pixels: float, weights: Mappi
 
 
 def _cam_cells(settings: Settings, pixels: float) -> float:
-    """Cells of a photo's CAM of one class: at stride 4, and with `stride: 1` those of its scales."""
+    """Cells of a photo's CAM of one class: at stride 4, and with `stride: 1` those that the map is made of."""
     cells = pixels / STRIDE**2
-    if settings.cams.stride == 1:
+    if settings.cams.stride == 1 and settings.ready.cams:
+        cells += pixels
+    elif settings.cams.stride == 1 and settings.cams.refine == "superpixels":
+        cells += 0.05 * pixels  # few values, deflated
+    elif settings.cams.stride == 1:
         cells += sum(scale**2 for scale in settings.cams.scales) * pixels / settings.classifier.output_stride**2
     return cells
 

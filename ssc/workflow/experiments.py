@@ -38,11 +38,16 @@ def ready(settings: Settings, stage: str) -> str | None:
     return getattr(settings.ready, stage) if STAGES[stage].ready else None
 
 
+def ready_form(settings: Settings) -> dict:
+    """The settings that say in which form ready CAMs are stored."""
+    return settings.cams.model_dump(include={"stride", "dtype"})
+
+
 def decisive_settings(settings: Settings, stage: str) -> dict:
     """The settings that a stage's results in an experiment's folder depend on: its own and those of the stages that it
     reads. One that stands ready depends on nothing else, but for the form that CAMs are stored in."""
     if given := ready(settings, stage):
-        return {stage: given, **({"as": settings.cams.decisive()} if stage == "cams" else {})}
+        return {stage: given, **(ready_form(settings) if stage == "cams" else {})}
     decisive = {}
     for key in STAGES[stage].settings:
         value = getattr(settings, key)
@@ -95,7 +100,7 @@ def photo_splits(settings: Settings, rule: Rule) -> list[str]:
     """The splits whose photos the jobs of a rule go through in a run."""
     made = made_stages(settings)
     measured = ["train"] if {"seeds", "pseudo_labels"} & set(made) else []
-    measured += ["val"] if "segmentation" in made and settings.segmentation.select_on_val else []
+    measured += ["val"] if selects_on_val(settings) else []
     splits = {
         "train": ["train"],
         "predicted": [settings.prediction.split],
@@ -103,6 +108,11 @@ def photo_splits(settings: Settings, rule: Rule) -> list[str]:
         "all": list(SPLITS),
     }
     return splits.get(rule.split, [])
+
+
+def selects_on_val(settings: Settings) -> bool:
+    """Whether validation masks select the epoch of the segmentation's training."""
+    return settings.segmentation.select_on_val and not settings.ready.segmentation
 
 
 def refines_cams(settings: Settings) -> bool:

@@ -277,7 +277,7 @@ class PseudoLabels(Section):
     pad: Count | None = Field(
         None,
         description="Side of the square to which the photo is padded with zeros before edges are found, whose group "
-        "norms see the padding [R: 512 on VOC, none on COCO]; null: no padding.",
+        "norms see the padding [R: 512 on VOC, none on COCO]; a longer side stays. null: no padding.",
     )
     mirror: Literal["probability", "logit"] = Field(
         "probability", description="What edges are averaged as, over the photo and its mirror image; logit [R]."
@@ -290,7 +290,7 @@ class PseudoLabels(Section):
     threshold: Share = Field(0.25, description="Background threshold of the scores after the walk.")
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
     rounding: Literal["up", "down"] = Field(
-        "up", description="How that number of pixels is rounded; ties at the border are kept if up, down [R]."
+        "up", description="How that number of pixels is rounded: up, and ties at the border are kept, or down [R]."
     )
     unlabelled: Literal["all", "half"] = Field(
         "all", description="Confident pixels of a photo without labels: all, or a random half [R on COCO]."

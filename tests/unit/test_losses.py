@@ -21,6 +21,7 @@ from ssc.losses import (
     Term,
     alignment_loss,
     classifier_losses,
+    decoder_colours,
     decoder_image,
     erode,
     masked_cross_entropy,
@@ -552,3 +553,13 @@ def test_the_range_of_the_reconstruction_is_a_setting():
         value = classifier_losses(step, classifier_settings(cdr={"range": change}), epoch=0)["reconstruction"].item()
         picture = decoder_image(step.decoder(step.features), change)
         assert value == pytest.approx(0.3 * (picture - step.image).abs().mean().item(), rel=1e-6)
+
+
+def test_colours_that_the_decoder_paints():
+    """A reconstruction without loss is the photo, whatever range the loss sees it in."""
+    photo = torch.rand(3, 4, 5, generator=generator(0))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    torch.testing.assert_close(decoder_colours((photo - mean) / std, "tanh"), photo)
+    torch.testing.assert_close(decoder_colours(2 * photo - 1), photo)
+    with pytest.raises(ValueError, match="range is 'x', not normalised or tanh"):
+        decoder_image(photo, "x")

@@ -181,3 +181,8 @@ def test_the_crf_can_see_wrapped_colours(model, photo):
     *_, labels = predict_steps([model], photo, crf=CRF, colours="wrapped")
     np.testing.assert_array_equal(labels, refine_probabilities(wrapped_colours(photo), plain, **CRF).argmax(axis=0))
     assert (labels != predict_steps([model], photo, crf=CRF)[-1]).any()
+
+
+def test_an_unknown_way_to_fuse_is_refused():
+    with pytest.raises(ValueError, match="how is 'mean', not mean_probability or max_logit"):
+        fuse(torch.zeros(1, 2, 3, 4), "mean")

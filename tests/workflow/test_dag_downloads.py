@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssc.data.index import read_index
 from ssc.data.releases import RELEASES
-from tests.faults.snakemake import ROOT, Place
+from tests.faults.snakemake import ROOT, Place, jobs
 
 SIDE = 16  # of a photo and its mask
 XML = "<annotation><object><name>dog</name></object></annotation>"
@@ -114,6 +114,11 @@ def test_a_preset_fetches_unpacks_and_indexes_its_data_once(project, mirror, tmp
     # Nothing is fetched again, also not when the mirror is gone or another.
     _, output = snakemake(project, tmp_path, preset, dataset={"mirror": "https://nowhere.invalid"})
     assert "Nothing to be done" in output
+    # The segmentation starts from torchvision's second weights, as both presets say.
+    place = Place(tmp_path, project, ROOT / "config" / f"{preset}.yaml")
+    own = f"results/{preset}/ssc/segmentation.safetensors"
+    (job,) = [job for job in jobs(place.succeed(own, "--dry-run")) if job.rule == "train_segmentation"]
+    assert "resources/weights/resnet101_v2.safetensors" in job.reason
 
 
 def test_nothing_is_fetched_for_data_that_is_named(project, mirror, tmp_path):

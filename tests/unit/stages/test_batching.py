@@ -170,3 +170,14 @@ def test_a_failing_writer_ends_the_shard(stage, rows, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="disk is full"):
         write_stage(stage, tmp_path, tmp_path / "out")
     assert all(path.name.startswith(".") for path in (tmp_path / "out").iterdir())
+
+
+def test_padding_counts_in_the_budget(rows):
+    seen = []
+    views = partial(scaled_views, scales=[1.0])
+    side = max(max(size) for size in SIZES) * 2
+    list(infer(lambda batch: seen.append(len(batch)) or batch, rows, views, pixels=2 * side**2 * 2, pad=side))
+    assert max(seen) == 2
+    seen.clear()
+    list(infer(lambda batch: seen.append(len(batch)) or batch, rows, views, pixels=2 * side**2 * 2))
+    assert max(seen) == 3

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from ssc.models import backbone
+from ssc.models.networks import IMAGENET_V2
 from ssc.models.weights import load_backbone
 from ssc.runtime.errors import InputError
 from ssc.stages import download_weights
-from ssc.stages.download_weights import download_imagenet
+from ssc.stages.download_weights import IMAGENET_FILES, download_imagenet
 
 
 def same_tensors(a, b):
@@ -90,3 +91,7 @@ def test_a_download_with_code_in_it_is_not_run(site, tmp_path):
 def test_unknown_imagenet_weights_are_refused(tmp_path):
     with pytest.raises(InputError, match="'tiny'; known are resnet18, resnet34, resnet50, resnet50_v2"):
         download_imagenet("tiny", tmp_path / "x.safetensors")
+
+
+def test_second_weights_are_known_of_the_networks_that_the_configuration_may_say_it_of():
+    assert {name.removesuffix("_v2") for name in IMAGENET_FILES if name.endswith("_v2")} == set(IMAGENET_V2)

@@ -140,7 +140,7 @@ def test_maps_at_the_size_of_the_photo_are_taken_along_if_they_are_asked_for(tin
         if name == "a":
             arrays["high_res"] = full[::-1]
         elif name == "b":  # of another run
-            arrays["scale_0"], arrays["scale_1"] = full[:, ::16, ::16], full[:, ::9, ::9]
+            arrays["scale_0"], arrays["scale_1"] = 2 * full[:, ::16, ::16], full[:, ::9, ::9]  # one alone may exceed 1
         np.savez(folder / f"{name}.npz", **arrays)
         if name == "a":
             expected = full
@@ -149,6 +149,11 @@ def test_maps_at_the_size_of_the_photo_are_taken_along_if_they_are_asked_for(tin
     np.testing.assert_array_equal(found.arrays("a")["high_res"], expected)
     assert sorted(found.arrays("b")) == ["cams", "classes", "scale_0", "scale_1"]
     assert sorted(found.arrays("c")) == ["cams", "classes"]
+    for wrong in (np.full((1, 2, 3), -0.1), np.zeros((2, 3)), np.zeros((2, 2, 3)), np.full((1, 2, 3), np.nan)):
+        kept = {name: found.arrays("b")[name] for name in ("classes", "cams")}
+        np.savez(folder / "b.npz", **kept, scale_0=wrong)
+        with pytest.raises(InputError, match=r"b\.npz: scale_0 must hold a map >= 0 for each class"):
+            extract(tiny_set, folder, tmp_path / "out.zip", stride=1)
     extract(tiny_set, folder, tmp_path / "out.zip", stride=4)
     assert all(sorted(Archive(tmp_path / "out.zip").arrays(name)) == ["cams", "classes"] for name in SIZES)
     rewrite(high_res=np.zeros((2, 31, 48), np.float32))(folder / "a.npz")

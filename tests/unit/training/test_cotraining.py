@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.deeplab import DeepLabV2
+from ssc.training import cotraining
 from ssc.training.cotraining import (
     boundaries,
     cotraining_losses,
@@ -272,3 +273,25 @@ def test_masked_labels():
     _, labels, confident = batch(2)
     masked = mask_labels(labels, confident)
     assert torch.equal(masked[confident], labels[confident]) and (masked[~confident] == 255).all()
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_colours_are_changed_after_the_mixing_and_labels_stay(networks, monkeypatch, online):
+    """The networks see the mixed photos as the colours have left them; online labels come from the photos before."""
+    image, labels, confident = batch(4)
+
+    def step(change, **more):
+        """Losses, and what the first network sees, of networks that have not been trained yet."""
+        monkeypatch.setattr(cotraining, "jitter", change)
+        pair, seen = copy.deepcopy(networks), []
+        pair[0].register_forward_pre_hook(lambda module, given: seen.append(given[0].clone()))
+        own = {"online": online, "settings": SETTINGS, "rngs": draws(4), **more}
+        return cotraining_losses(pair, image, labels, confident, **own), seen
+
+    off, mixed = step(None)
+    kept, same = step(lambda photos, rngs: photos, colours=True)
+    found, bright = step(lambda photos, rngs: 2 * photos, colours=True)
+    assert not torch.equal(mixed[-1], image)
+    assert torch.equal(same[-1], mixed[-1]) and torch.equal(bright[-1], 2 * mixed[-1])
+    assert len(bright) == 1 + online and (not online or torch.equal(bright[0], image))
+    assert all(torch.equal(kept[name], off[name]) and not torch.equal(found[name], off[name]) for name in off)

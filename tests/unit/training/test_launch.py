@@ -57,10 +57,11 @@ def processes_of_the_test(monkeypatch):
 def data(tmp_path_factory):
     """Eight photos with none, one or two classes, so that the processes count differently many."""
     made = make_data(tmp_path_factory.mktemp("data"), count=8, noise=60)
-    rows = read_index(made.index).split("train")
+    table = read_index(made.index)
+    rows = table.split("train")
     labels = [(), (1, 2), (1, 2), (2,), (1,), (1, 2), (1,), (2,)]
     rows = [Row(row.id, row.split, row.image, row.mask, own) for row, own in zip(rows, labels, strict=True)]
-    write_index(made.index, Index(["red", "green"], rows))
+    write_index(made.index, Index(["red", "green"], [*rows, *table.split("val")]))
     return made
 
 

@@ -110,5 +110,5 @@ def test_colours_change_photos_and_not_their_labels(data, tmp_path):
 
 def test_validation_masks_must_be_there_to_select_an_epoch(data, tmp_path):
     data = with_changes(data, masks=[])
-    with pytest.raises(InputError, match=r"segmentation\.select_on_val: no validation photo has a mask"):
+    with pytest.raises(InputError, match=r"segmentation\.select_on_val: no photo of the split val has a mask"):
         train("segmentation", data, tmp_path / "x.safetensors", select_on_val=True)

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ssc import archive
 from ssc.archive import encode_labels
+from ssc.cams import upsample
 from ssc.cli import main
 from ssc.data.index import Index, Row, write_index
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_json
 from ssc.workflow.compare import compare_stages
 
 SIZE = (12, 16)
@@ -97,26 +100,39 @@ def test_differences_are_measured_and_the_first_parting_is_told(run, tmp_path, c
     assert own.truth == pytest.approx((miou(maps(), maps(9), "ab"), miou(labels, maps(9), "ab")))
     assert main(["compare-stages", str(run), str(other)]) == 1
     out = capsys.readouterr().out
-    assert "1 images are in one of them only" in out and out.endswith("They part at pseudo_labels.\n")
+    assert "; 1 are in one of them only" in out and out.endswith("They part at pseudo_labels.\n")
 
 
 def test_seeds_are_made_of_the_maps_that_each_source_has(run, tmp_path):
     other = tmp_path / "theirs" / "cams"
     other.mkdir(parents=True)
+    full = np.zeros((1, *SIZE), np.float32)
+    full[:, 2:5] = 1
     for name, found in cams().items():
-        full = np.zeros((1, *SIZE), np.float32)
-        full[:, 2:5] = 1
         np.savez(other / f"{name}.npz", classes=np.array([2]), cams=found, high_res=full)
     for threshold in (0.2, 0.9):
         rows = {row.stage: row for row in compare_stages(run, tmp_path / "theirs", threshold=threshold)}
-        equal = 0
-        for found in cams().values():
-            enlarged = np.kron(found[0], np.ones((4, 4)))  # for an estimate of what bilinear enlargement gives
-            seeds = np.zeros(SIZE, bool)
-            seeds[2:5] = True
-            equal += ((enlarged > threshold) == seeds).mean() / 4
-        assert rows[f"seeds at {threshold:g}"].agreement == pytest.approx(equal, abs=0.15)
+        enlarged = [upsample(torch.from_numpy(found), SIZE)[0].numpy() for found in cams().values()]
+        equal = np.mean([(own > threshold) == (full[0] > threshold) for own in enlarged])
+        assert rows[f"seeds at {threshold:g}"].agreement == pytest.approx(equal, abs=1e-12)
         assert rows[f"seeds at {threshold:g}"].parts and not rows["cams"].parts
+
+
+def test_what_another_experiment_made_is_found_and_what_one_lacks_is_told(run, tmp_path, capsys):
+    """An experiment that shares its CAMs: they lie in the folder of the first, as its manifest says."""
+    own = run.parent / "mine"
+    changed = maps()
+    changed["a"][0, 0] = (changed["a"][0, 0] + 1) % 3
+    write_stage(own / "pseudo_labels", changed)
+    files = {"cams": {f"ssc/cams/{k}-of-2.zip": "" for k in (1, 2)}}
+    write_json(own / "manifest.json", {"files": {**files, "pseudo_labels": {"mine/pseudo_labels/1-of-2.zip": ""}}})
+    write_stage(run / "irn_labels", maps())
+    rows = {row.stage: row for row in compare_stages(run, own)}
+    assert rows["cams"].images == 4 and rows["cams"].difference == (0, 0)
+    assert (rows["irn_labels"].images, rows["irn_labels"].alone) == (0, 4) and not rows["irn_labels"].parts
+    assert rows["pseudo_labels"].agreement == pytest.approx(1 - 1 / (4 * 12 * 16))
+    assert main(["compare-stages", str(run), str(own)]) == 1
+    assert "irn_labels     0 images: in one of them only\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused(run, tmp_path, capsys):
