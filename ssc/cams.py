@@ -104,5 +104,5 @@ def full_cams(arrays: Mapping[str, np.ndarray], size: tuple[int, int]) -> torch.
         return torch.from_numpy(arrays["high_res"].astype(np.float32))
     scales = [torch.from_numpy(arrays[key].astype(np.float32)) for key in arrays if key.startswith("scale_")]
     if not scales:
-        return upsample(torch.from_numpy(arrays["cams"]), size)
+        return upsample(torch.from_numpy(arrays["cams"].astype(np.float32)), size)
     return sum_scales([each[:, None] for each in scales], size, stride=1)[:, 0].clamp(max=1)

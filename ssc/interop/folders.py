@@ -34,7 +34,7 @@ def cam_files(*sources: str | Path) -> dict[str, Callable[[], Arrays]]:
     Raises:
         InputError: see `label_maps`.
     """
-    return _found(sources, {".npz": (read_arrays, Archive.arrays), ".npy": (read_released_cams, None)})
+    return _found(sources, {".npz": (_read_cams, Archive.arrays), ".npy": (read_released_cams, None)})
 
 
 def _found(sources: tuple, readers: dict) -> dict[str, Callable]:
@@ -54,6 +54,10 @@ def _found(sources: tuple, readers: dict) -> dict[str, Callable]:
                 if read:
                     found |= {name: partial(read, archive, name) for name in archive.ids(suffix)}
     return found
+
+
+def _read_cams(path: Path) -> Arrays:
+    return read_arrays(path, "classes", "cams")
 
 
 def read_arrays(path: str | Path, *needed: str) -> Arrays:

@@ -56,7 +56,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         read_arrays(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", cams=np.zeros(1))
     with pytest.raises(InputError, match=r"b\.npz lacks classes; it needs classes and cams"):
-        read_arrays(tmp_path / "b.npz", "classes", "cams")
+        cam_files(tmp_path)["b"]()
     Image.new("RGB", (3, 2)).save(tmp_path / "colour.png")
     with pytest.raises(InputError, match="mode RGB"):
         label_maps(tmp_path)["colour"]()
