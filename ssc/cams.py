@@ -4,21 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ssc.constants import STRIDE
 from ssc.losses import region_means
-from ssc.models.classifier import CAMClassifier
 
 _FULL_STRIDE = 16  # of the release: a map at the photo's size is stretched to the next multiple of it and cut
 
 
 @torch.no_grad()
-def scale_activations(model: CAMClassifier, views: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def scale_activations(model: nn.Module, views: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Activations of B photos of equal size at each scale: relu(f) of a view plus that of its mirror image.
 
     Args:
-        model: classifier in evaluation mode.
+        model: a `ssc.models.CAMClassifier`, or another that gives logits and features, in evaluation mode.
         views: normalised photos (B, 3, h, w) on the model's device, one tensor per scale.
 
     Returns:
@@ -52,7 +52,7 @@ def sum_scales(activations: Sequence[torch.Tensor], size: tuple[int, int], *, st
 
 
 def multi_scale_cams(
-    model: CAMClassifier, views: Sequence[torch.Tensor], size: tuple[int, int], *, stride: int = STRIDE
+    model: nn.Module, views: Sequence[torch.Tensor], size: tuple[int, int], *, stride: int = STRIDE
 ) -> torch.Tensor:
     """Unnormalised activation maps of B photos of equal size: sum over scales and mirror images of relu(f).
 

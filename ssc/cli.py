@@ -85,7 +85,7 @@ def _predict(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from ssc.archive import encode_labels
-    from ssc.data.transforms import read_image
+    from ssc.data.photos import read_image
     from ssc.models.deeplab import load_networks
     from ssc.models.weights import read_header
     from ssc.prediction import TEST_CRF, predict_steps

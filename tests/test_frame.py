@@ -1,9 +1,13 @@
 """Files of the frame that must agree with each other."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 from ssc.crf import BILATERAL, GAUSSIAN
 from ssc.prediction import TEST_CRF
@@ -40,3 +44,17 @@ def test_crf_constants_in_code_are_the_defaults_of_the_settings():
     assert Prediction().crf.options() == TEST_CRF
     labels = IRNLabels().crf.options()
     assert (labels["gaussian"], labels["bilateral"]) == (GAUSSIAN, BILATERAL)
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        *(("ssc.stages.masks", name) for name in ("torch", "numba", "pandas")),
+        *((module, "torch") for module in ("ssc.stages.superpixels", "ssc.stages.evaluate", "ssc.data.build")),
+        *((module, "torchvision") for module in ("ssc.stages.seeds", "ssc.stages.irn_labels")),
+    ],
+)
+def test_jobs_start_without_what_they_do_not_use(module, heavy):
+    """A shard's job of a second would else begin with seconds of imports."""
+    code = f"import sys, {module}; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

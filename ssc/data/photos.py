@@ -1,9 +1,11 @@
-"""Opening photos: which files are taken, and how they lie. Only headers are read."""
+"""Photos: which files are taken, how they lie, and their pixels."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
-from PIL import ExifTags, Image
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
 
 from ssc.runtime.errors import InputError
 
@@ -57,3 +59,52 @@ def unreadable(path: str | Path, error: Exception) -> InputError:
     if isinstance(error, OSError) and Path(path).is_file() and Path(path).stat().st_size == 0:
         error = "it is empty"
     return InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.")
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Photo as uint8 (H, W, 3), turned upright by its EXIF orientation.
+
+    16-bit values become their high byte; transparency is dropped.
+
+    Raises:
+        InputError: the file is absent, damaged, or none that `open_photo` takes.
+    """
+    return read_for_resize(path, lambda size: size)[0]
+
+
+def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[np.ndarray, Size]:
+    """A photo as `read_image` gives it, but no larger than it must be, and the size that it is to get.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its sides, where that leaves at least `target` on both:
+    it is cheaper and needs no more than the pixels that a resize to `target` would average anyway.
+
+    Args:
+        path: the photo.
+        target: function of the photo's own upright size that gives the size wanted.
+
+    Returns:
+        uint8 (h, w, 3) and what `target` gave.
+
+    Raises:
+        InputError: see `read_image`.
+    """
+    with open_photo(path) as image:
+        try:
+            wanted = _reduce_jpeg(image, target) if image.format in ("JPEG", "MPO") else None
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = image
+        except UNREADABLE as error:
+            raise unreadable(path, error) from None
+    if upright.mode.startswith("I;16"):
+        # Pillow's conversion to RGB would clip at 255.
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    pixels = np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    return pixels, wanted or target(pixels.shape[:2])
+
+
+def _reduce_jpeg(image: Image.Image, target: Callable[[Size], Size]) -> Size:
+    """Set the scale at which an open JPEG will be decoded; the size wanted of the upright photo."""
+    upright = upright_size(image)
+    wanted = target(upright)
+    image.draft(None, wanted[::-1] if upright == image.size[::-1] else wanted)
+    return wanted

@@ -10,7 +10,6 @@ import numpy as np
 
 from ssc.archive import Archive
 from ssc.data.masks import read_mask
-from ssc.interop.released_cams import read_released_cams
 from ssc.runtime.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -34,7 +33,7 @@ def cam_files(*sources: str | Path) -> dict[str, Callable[[], Arrays]]:
     Raises:
         InputError: see `label_maps`.
     """
-    return _found(sources, {".npz": (_read_cams, Archive.arrays), ".npy": (read_released_cams, None)})
+    return _found(sources, {".npz": (_read_cams, Archive.arrays), ".npy": (_read_released, None)})
 
 
 def _found(sources: tuple, readers: dict) -> dict[str, Callable]:
@@ -58,6 +57,12 @@ def _found(sources: tuple, readers: dict) -> dict[str, Callable]:
 
 def _read_cams(path: Path) -> Arrays:
     return read_arrays(path, "classes", "cams")
+
+
+def _read_released(path: Path) -> Arrays:
+    from ssc.interop.released_cams import read_released_cams  # with torch, which label maps can spare
+
+    return read_released_cams(path)
 
 
 def read_arrays(path: str | Path, *needed: str) -> Arrays:

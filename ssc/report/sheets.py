@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ssc.archive import Archive
 from ssc.data.index import Row, read_index
-from ssc.data.transforms import read_image, resize_image, resize_labels
+from ssc.data.photos import read_image
+from ssc.data.transforms import resize_image, resize_labels
 from ssc.report.pictures import PALETTE, colourise
 from ssc.runtime.files import atomic, read_table
 

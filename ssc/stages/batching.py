@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ssc.data.index import Row
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.runtime.parallel import batch_map, parallel_map
 
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ import numpy as np
 from ssc.archive import Archive
 from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 from ssc.seeds import confident_labels

@@ -13,7 +13,7 @@ from ssc import archive
 from ssc.constants import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.masks import read_mask
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.interop.folders import read_arrays
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import log, track

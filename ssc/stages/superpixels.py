@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ssc.data.index import Row, read_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 from ssc.superpixels import superpixels

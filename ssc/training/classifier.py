@@ -9,7 +9,8 @@ from torch import nn
 
 from ssc.archive import Archive
 from ssc.data.index import Row, read_index
-from ssc.data.transforms import augment, read_for_resize, scaled_size
+from ssc.data.photos import read_for_resize
+from ssc.data.transforms import augment, scaled_size
 from ssc.losses import ClassifierStep, PerceptualLoss, classifier_losses
 from ssc.models.classifier import CAMClassifier
 from ssc.models.perceptual import loss_network

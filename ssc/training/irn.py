@@ -10,7 +10,8 @@ from ssc.affinity import count_pairs, irn_losses
 from ssc.archive import Archive
 from ssc.constants import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
-from ssc.data.transforms import augment, read_for_resize, scaled_size
+from ssc.data.photos import read_for_resize
+from ssc.data.transforms import augment, scaled_size
 from ssc.models.irn import IRN
 from ssc.runtime.distributed import processes
 from ssc.runtime.progress import track

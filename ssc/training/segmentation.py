@@ -10,7 +10,8 @@ from ssc.archive import Archive
 from ssc.constants import IGNORE
 from ssc.data.check import NO_VAL_MASKS
 from ssc.data.index import Row, read_index
-from ssc.data.transforms import augment, augment_part, random_part, read_for_resize, scaled_size
+from ssc.data.photos import read_for_resize
+from ssc.data.transforms import augment, augment_part, random_part, scaled_size
 from ssc.losses import masked_cross_entropy
 from ssc.models.backbones import freeze_batch_norm
 from ssc.models.deeplab import DeepLabV2, mean_logits

@@ -10,7 +10,8 @@ from torch import nn
 
 from ssc.archive import Archive
 from ssc.data.index import Row
-from ssc.data.transforms import normalise, read_image, resize_labels
+from ssc.data.photos import read_image
+from ssc.data.transforms import normalise, resize_labels
 from ssc.metrics import confusion, summary
 from ssc.models.deeplab import DeepLabV2, evaluating, mean_logits
 from ssc.runtime.distributed import processes, rank

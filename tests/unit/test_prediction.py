@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from ssc.crf import refine_probabilities
 from ssc.data.index import read_index
-from ssc.data.transforms import normalise, read_image, resize_image
+from ssc.data.photos import read_image
+from ssc.data.transforms import normalise, resize_image
 from ssc.models.deeplab import DeepLabV2
 from ssc.prediction import TEST_CRF, fuse, predict_steps, probabilities, wrapped_colours
 

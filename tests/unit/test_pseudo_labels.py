@@ -11,7 +11,8 @@ from PIL import Image
 
 from ssc.affinity import random_walk
 from ssc.data.index import read_index
-from ssc.data.transforms import normalise, read_image
+from ssc.data.photos import read_image
+from ssc.data.transforms import normalise
 from ssc.models.irn import IRN
 from ssc.pseudo_labels import confidence_mask, edge_map, half_mask, walk_scores
 

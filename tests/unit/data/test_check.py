@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssc.data.check import check_images, check_table
 from ssc.data.index import Index, Row, read_index, write_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.runtime.errors import InputError
 from tests.faults.bad_inputs import film
 

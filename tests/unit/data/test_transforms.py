@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ssc.data.photos import read_for_resize, read_image
 from ssc.data.transforms import (
     augment,
     augment_part,
     normalise,
     random_part,
     random_window,
-    read_for_resize,
-    read_image,
     resize_image,
     resize_labels,
     scaled_size,

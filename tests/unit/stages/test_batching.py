@@ -7,7 +7,8 @@ from PIL import Image
 
 from ssc.archive import Archive, write
 from ssc.data.index import Index, Row, write_index
-from ssc.data.transforms import normalise, read_image, resize_image, scaled_views
+from ssc.data.photos import read_image
+from ssc.data.transforms import normalise, resize_image, scaled_views
 from ssc.models.classifier import CAMClassifier
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.irn import IRN

@@ -7,7 +7,8 @@ from ssc import archive
 from ssc.archive import Archive
 from ssc.cams import average_over_superpixels, cell_centres, full_cams, multi_scale_cams, upsample
 from ssc.data.index import read_index
-from ssc.data.transforms import read_image, scaled_view
+from ssc.data.photos import read_image
+from ssc.data.transforms import scaled_view
 from ssc.models.classifier import CAMClassifier
 from ssc.models.weights import save_weights
 from ssc.stages.cams import write_cams

@@ -6,7 +6,7 @@ from ssc import archive
 from ssc.archive import Archive
 from ssc.cams import upsample
 from ssc.data.index import read_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.seeds import confident_labels
 from ssc.stages.irn_labels import write_irn_labels
 from ssc.workflow.settings import IRNLabels

@@ -4,7 +4,7 @@ import torch
 
 from ssc.archive import Archive
 from ssc.data.index import Index, Row, read_index, write_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.models.deeplab import DeepLabV2
 from ssc.models.weights import save_weights
 from ssc.prediction import predict_steps

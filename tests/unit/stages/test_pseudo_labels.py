@@ -8,7 +8,7 @@ from ssc import archive
 from ssc.affinity import random_walk
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.models.irn import IRN
 from ssc.models.weights import save_weights
 from ssc.pseudo_labels import edge_map

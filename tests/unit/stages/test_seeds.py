@@ -4,7 +4,7 @@ import pytest
 from ssc import archive
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.runtime.files import read_json, read_table
 from ssc.stages.seeds import count_seeds, score_images, summarise_seeds
 

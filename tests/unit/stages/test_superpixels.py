@@ -1,7 +1,7 @@
 import numpy as np
 
 from ssc.archive import Archive
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.stages.superpixels import write_superpixels
 from ssc.superpixels import superpixels
 from ssc.workflow.settings import Superpixels

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from ssc.data.transforms import augment, read_image, resize_labels
+from ssc.data.photos import read_image
+from ssc.data.transforms import augment, resize_labels
 from ssc.models import IRN, backbone
 from ssc.models.weights import load_part
 from ssc.training.irn import Sampler

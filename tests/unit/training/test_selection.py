@@ -7,7 +7,8 @@ from PIL import Image
 
 from ssc.archive import Archive
 from ssc.data.index import read_index
-from ssc.data.transforms import normalise, read_image
+from ssc.data.photos import read_image
+from ssc.data.transforms import normalise
 from ssc.models import DeepLabV2
 from ssc.models.deeplab import evaluating
 from ssc.models.weights import load_part

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ssc.archive import encode_arrays, encode_labels
 from ssc.data.demo import scene
 from ssc.data.index import Index, Row
-from ssc.data.transforms import read_image
+from ssc.data.photos import read_image
 from ssc.runtime.errors import InputError
 from ssc.superpixels import superpixels
 from ssc.workflow import disk as estimate
