@@ -8,7 +8,7 @@ import numpy as np
 
 from ssc.cams import full_cams
 from ssc.constants import IGNORE
-from ssc.data.index import SPLITS, Row, read_index
+from ssc.data.index import SPLITS, read_index
 from ssc.data.photos import open_photo, upright_size
 from ssc.interop.folders import Arrays, cam_files, label_maps
 from ssc.metrics import ConfusionMatrix
@@ -92,11 +92,12 @@ def compare_stages(first: str | Path, second: str | Path, *, threshold: float = 
     results = next((root.parent for root in roots if (root.parent / "index.tsv").is_file()), None)
     if results is None:
         raise InputError(f"Neither {first} nor {second} is the folder of a run, results/<data set>/<experiment>.")
-    rows = {split: {row.id: row for row in read_index(results / "index.tsv").split(split)} for split in SPLITS}
-    masks = {split: label_maps(results / "masks" / split) for split in rows if (results / "masks" / split).is_dir()}
+    table = read_index(results / "index.tsv")
+    photos = {row.id: results.absolute().parents[1] / row.image for row in table.split("train")}
+    masks = {split: label_maps(results / "masks" / split) for split in SPLITS if (results / "masks" / split).is_dir()}
     found = []
     cams = [cam_files(*folder) for folder in (_folders(root, "cams", _CAMS) for root in roots)]
-    found += [compare_cams("cams", *cams), _compare_seeds(cams, rows["train"], masks.get("train", {}), threshold)]
+    found += [compare_cams("cams", *cams), _compare_seeds(cams, photos, masks.get("train", {}), threshold)]
     for stage, others in _LABELS.items():
         split = stage.partition("/")[2] or "train"
         maps = [label_maps(*_folders(root, stage, others)) for root in roots]
@@ -167,13 +168,13 @@ def compare_labels(
 
 
 def _compare_seeds(
-    files: list[Mapping[str, Callable[[], Arrays]]], rows: Mapping[str, Row], masks: Mapping, threshold: float
+    files: list[Mapping[str, Callable[[], Arrays]]], photos: Mapping[str, Path], masks: Mapping, threshold: float
 ) -> Agreement:
     """`compare_labels` of what a background threshold makes of CAMs at the size of the photo."""
 
     def seeds(name: str, read: Callable[[], Arrays]) -> Callable[[], np.ndarray]:
         def label() -> np.ndarray:
-            with open_photo(rows[name].image) as photo:
+            with open_photo(photos[name]) as photo:
                 size = upright_size(photo)
             arrays = read()
             best, score = strongest_class(arrays["classes"].astype(np.int64), full_cams(arrays, size))
@@ -181,7 +182,7 @@ def _compare_seeds(
 
         return label
 
-    ours, theirs = ({name: seeds(name, read) for name, read in own.items() if name in rows} for own in files)
+    ours, theirs = ({name: seeds(name, read) for name, read in own.items() if name in photos} for own in files)
     return compare_labels(f"seeds at {threshold:g}", ours, theirs, truth=masks)
 
 
