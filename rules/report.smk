@@ -189,7 +189,7 @@ rule panels:
     params:
         panels=config["report"]["panels"],
         prediction=lambda w: resolved(w.experiment).prediction.decisive(),
-        walk=lambda w: resolved(w.experiment).pseudo_labels.decisive(),
+        edges=lambda w: resolved(w.experiment).pseudo_labels.model_dump(include={"scale", "pad", "mirror"}),
         source=code("ssc.report.panels", "prediction", "classifier", "irn", "segmentation"),
     script:
         "../workflow_scripts/panels.py"

@@ -1,6 +1,6 @@
 from ssc.report.panels import write_panels, write_val_panels
 from ssc.workflow.job import job
-from ssc.workflow.settings import Prediction, PseudoLabels
+from ssc.workflow.settings import Prediction
 
 files, params = snakemake.input, snakemake.params
 prediction = Prediction(**params.prediction)
@@ -9,7 +9,7 @@ with job(snakemake):
         archives={name: files[name] for name in ("superpixels", "cams", "pseudo_labels")},
         weights={name: files[name] for name in ("classifier", "irn", "segmentation")},
         prediction=prediction,
-        walk=PseudoLabels(**params.walk),
+        edges=params.edges,
         device=snakemake.config["device"],
         index=files.index,
         split="train",

@@ -27,7 +27,7 @@ from ssc.pseudo_labels import edge_map
 from ssc.report.pictures import colourise, grey, heat, outlines, overlay
 from ssc.report.sheets import Column, Sheet, labels_column, write_sheet
 from ssc.runtime.device import select_device
-from ssc.workflow.settings import Prediction, PseudoLabels
+from ssc.workflow.settings import Prediction
 
 
 def write_panels(
@@ -35,7 +35,7 @@ def write_panels(
     archives: Mapping[str, Sequence[str | Path]],
     weights: Mapping[str, str | Path],
     prediction: Prediction,
-    walk: PseudoLabels,
+    edges: Mapping,
     device: str,
     **sheet: Unpack[Sheet],
 ) -> None:
@@ -47,7 +47,7 @@ def write_panels(
         archives: shard archives of `superpixels`, `cams` and `pseudo_labels`, as far as there are any.
         weights: weight files of `segmentation` and, as far as there are any, of `classifier` and `irn`.
         prediction: settings of the segmentation network's inference.
-        walk: settings of the random walk, which say how class boundaries are found.
+        edges: how class boundaries are found, keyword arguments of `ssc.pseudo_labels.edge_map`.
         device: see the config.
     """
     device = select_device(device)
@@ -60,7 +60,7 @@ def write_panels(
     if weights.get("classifier") and _has_decoder(weights["classifier"]):
         columns["reconstruction"] = _reconstruction_column(weights["classifier"], device)
     if weights.get("irn"):
-        columns["IRN edges"] = _edges_column(weights["irn"], walk, device)
+        columns["IRN edges"] = _edges_column(weights["irn"], edges, device)
     if "pseudo_labels" in found:
         columns["pseudo-label"] = labels_column(found["pseudo_labels"])
     columns["prediction"] = _prediction_column(weights["segmentation"], prediction, device)
@@ -141,10 +141,9 @@ def _reconstruction_column(path: str | Path, device: torch.device) -> Column:
     return draw
 
 
-def _edges_column(path: str | Path, settings: PseudoLabels, device: torch.device) -> Column:
+def _edges_column(path: str | Path, options: Mapping, device: torch.device) -> Column:
     network = load_part(path, "irn", IRN, device=device)
-    own = settings.model_dump(include={"scale", "pad", "mirror"})
-    return lambda row, image, size: resize_image(grey(edge_map(network, image, **own)), size)
+    return lambda row, image, size: resize_image(grey(edge_map(network, image, **options)), size)
 
 
 def _prediction_column(path: str | Path, settings: Prediction, device: torch.device) -> Column:

@@ -217,7 +217,12 @@ EDITS = (
     Edit("irn.lr", _set("irn.lr", 0.05), AFTER_IRN_LABELS, hits={"train_irn", "manifest"}),
     Edit("pseudo_labels.beta", _set("pseudo_labels.beta", 8), AFTER_IRN, hits={"random_walk", "manifest"}),
     Edit("pseudo_labels.exp_times", _set("pseudo_labels.exp_times", 4), AFTER_IRN, hits={"random_walk", "manifest"}),
-    Edit("pseudo_labels.pad", _set("pseudo_labels.pad", 64), AFTER_IRN, hits={"random_walk", "manifest"}),
+    Edit(
+        "pseudo_labels.pad",
+        _set("pseudo_labels.pad", 64),
+        AFTER_IRN,
+        hits={"random_walk", "panels", "manifest"},
+    ),
     Edit(
         "segmentation.windows",
         _set("segmentation.windows", "resized"),
@@ -234,13 +239,13 @@ EDITS = (
         "prediction.fuse",
         _set("prediction.fuse", "max_logit"),
         AFTER_SEGMENTATION,
-        hits={"predictions", "manifest"},
+        hits={"predictions", "panels", "manifest"},
     ),
     Edit(
         "prediction.flip",
         _set("prediction.flip", False),
         AFTER_SEGMENTATION,
-        hits={"predictions", "count_predictions", "evaluate_predictions", "manifest"},
+        hits={"predictions", "count_predictions", "evaluate_predictions", "panels", "manifest"},
     ),
     Edit(
         "seeds.threshold",
@@ -257,7 +262,12 @@ EDITS = (
         hits={"irn_labels"},
     ),
     Edit("workers, a key that no result depends on", _set("workers", 1)),
-    Edit("masks.overlaps, on photos without instances", _set("masks.overlaps", "last_on_top")),
+    Edit(
+        "masks.overlaps, on photos without instances",
+        _set("masks.overlaps", "last_on_top"),
+        {"manifest"},
+        hits={"manifest"},
+    ),
     Edit("a comment in ssc/archive.py", _append("archive.py", "# edited")),
     Edit(
         "an error text in ssc/runtime/errors.py",

@@ -21,11 +21,15 @@ HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-
 # Trainings that are long enough to be met in the middle, and what they are sent: a plain scancel is SIGTERM first.
 LONG = ["classifier={epochs: 10}", "segmentation={epochs: 10}"]
 SENT = {"train_classifier": [], "train_segmentation": ["--signal=USR1"]}
+# Up to the predictions, with the masks: what comes after them are jobs like those before.
+TARGETS = [f"results/tiny/{path}/{k}-of-2.zip" for path in ("masks/train", "ssc/predictions/val") for k in (1, 2)]
 WEIGHTS = {"train_classifier": "classifier.safetensors", "train_segmentation": "segmentation.safetensors"}
 
 
 def start(folder, *arguments, environment=os.environ):
-    return Place(folder, cores=1).start(folder / "output.txt", *arguments, "--config", *LONG, environment=environment)
+    return Place(folder, cores=1).start(
+        folder / "output.txt", *TARGETS, *arguments, "--config", *LONG, environment=environment
+    )
 
 
 def results(folder):
@@ -82,15 +86,15 @@ def run(environment, tmp_path_factory):
 
 def test_every_job_ran_under_slurm(run):
     table = run.output.split("Job stats:")[1].split("total")[0]
-    local = {"all", *(name for name, text in rules().items() if "localrule: True" in text)}
+    local = {name for name, text in rules().items() if "localrule: True" in text}
     jobs = re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)
     planned = {rule: int(count) for rule, count in jobs if rule not in local}
-    assert len(planned) > 20
+    assert len(planned) >= 10
     assert Counter(rule_of(job) for job in run.jobs if job["state"] == "COMPLETED") == planned
 
 
 def test_shards_that_are_ready_together_are_one_array(run):
-    for rule, shards in {"masks": 4, "superpixels": 2, "cams": 2, "random_walk": 2, "predictions": 2}.items():
+    for rule, shards in {"masks": 2, "superpixels": 2, "cams": 2, "random_walk": 2, "predictions": 2}.items():
         ids = [job["id"].split("_") for job in run.jobs if rule_of(job) == rule]
         assert len({array for array, _ in ids}) == 1
         assert sorted(task for _, task in ids) == [str(number + 1) for number in range(shards)]
@@ -121,7 +125,7 @@ def test_results_are_those_of_a_local_run(run):
         return {path.relative_to(folder): file_digest(path) for path in files if not path.name.startswith(".")}
 
     made = found(run.folder)
-    assert len(made) > 15
+    assert len(made) >= 15
     assert made == found(run.local)
 
 

@@ -15,7 +15,7 @@ from ssc.report.panels import write_ablation_panels, write_panels, write_reconst
 from ssc.report.pictures import heat
 from ssc.runtime.errors import InputError
 from ssc.stages.evaluate import write_scores
-from ssc.workflow.settings import Prediction, PseudoLabels
+from ssc.workflow.settings import Prediction
 
 CLASSES = ["orbi", "quado"]
 # id: (height, width), labels, has a mask. The sheet prefers those with mask and labels.
@@ -114,7 +114,7 @@ def train_sheet(data, output, **changes):
         "output": output,
         "panels": 8,
         "prediction": PREDICTION,
-        "walk": PseudoLabels(),
+        "edges": {"scale": 1.0},
         "device": "cpu",
     }
     for name, value in changes.items():
