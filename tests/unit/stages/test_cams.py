@@ -28,6 +28,14 @@ def photo(height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def write_blocks(path, rows):
+    """An archive of superpixels: squares of 8 pixels."""
+    with archive.write(path) as writer:
+        for row in rows:
+            height, width = read_image(row.image).shape[:2]
+            writer.add_labels(row.id, np.arange(height)[:, None] // 8 * 8 + np.arange(width) // 8)
+
+
 def cams_of(model: CAMClassifier, image: np.ndarray, scales: list[float]) -> torch.Tensor:
     return multi_scale_cams(model, [scaled_view(image, scale)[None] for scale in scales], image.shape[:2])[0]
 
@@ -107,10 +115,7 @@ def test_cams_are_averaged_over_superpixels_before_they_are_normalised(tiny_set,
     options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
     save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
     rows = read_index(tiny_set).split("train")
-    with archive.write(tmp_path / "superpixels.zip") as writer:
-        for row in rows:
-            height, width = read_image(row.image).shape[:2]
-            writer.add_labels(row.id, np.arange(height)[:, None] // 8 * 8 + np.arange(width) // 8)
+    write_blocks(tmp_path / "superpixels.zip", rows)
     for refine in ("none", "superpixels"):
         write_cams(
             index=tiny_set,
@@ -137,10 +142,7 @@ def test_maps_at_the_size_of_the_photo(tiny_set, tmp_path, model, refine):
     options = {"num_classes": CLASSES, "backbone": "tiny", "output_stride": 8}
     save_weights(tmp_path / "w.safetensors", {"classifier": (model, options)})
     rows = read_index(tiny_set).split("train")
-    with archive.write(tmp_path / "superpixels.zip") as writer:
-        for row in rows:
-            height, width = read_image(row.image).shape[:2]
-            writer.add_labels(row.id, np.arange(height)[:, None] // 8 * 8 + np.arange(width) // 8)
+    write_blocks(tmp_path / "superpixels.zip", rows)
     write_cams(
         index=tiny_set,
         shard="1-of-1",

@@ -102,7 +102,7 @@ def test_resized_windows_are_parts_of_the_photo_without_padding(data):
     assert max(shares) > 1.2 * whole and len(set(shares)) > 5
 
 
-def test_colours_change_photos_and_not_their_labels(data, tmp_path):
+def test_plain_training_sees_changed_colours_if_asked(data, tmp_path):
     plain = train("segmentation", data, tmp_path / "a.safetensors", epochs=1)
     changed = train("segmentation", data, tmp_path / "b.safetensors", epochs=1, colours=True)
     assert plain.losses()[0]["cross_entropy"] != changed.losses()[0]["cross_entropy"]
