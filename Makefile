@@ -55,7 +55,7 @@ $(READY): requirements.lock pyproject.toml
 # The lock file: the newest versions that the ranges of pyproject.toml allow, but those locked already stay; with the hashes
 # of all their files. `make lock UPGRADE=--upgrade` raises all versions, `UPGRADE='--upgrade-package numpy'` one.
 lock: $(TOOLS)/.installed
-	$(TOOLS)/bin/uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 \
+	$(TOOLS)/bin/uv pip compile pyproject.toml --extra workflow --extra pretrained --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE) -o requirements.lock
 	{ sed '/- pip:/q' envs/ssc.yaml; sed -n 's/^\([a-z].*\) \\$$/      - "\1"/p' requirements.lock; } > envs/ssc.yaml.new
 	mv envs/ssc.yaml.new envs/ssc.yaml

@@ -91,6 +91,10 @@ onstart:
         if name != config["experiment"]:
             stages = ", ".join(stage for stage, maker in shared.items() if maker == name)
             print(f"In {RESULTS}/{name}/, since experiment {name} has the same settings for them: {stages}.")
+    try:
+        check_downloads({Path(file).stem: file for file in to_fetch(config["experiment"])})
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
     # Without an index yet, its rule looks whether there is room.
     if Path(INDEX).exists():
         try:

@@ -16,6 +16,7 @@ from ssc.data.build import deciding_files
 from ssc.data.check import check_val_masks
 from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError
+from ssc.stages.download_weights import check_downloads
 from ssc.workflow import experiments
 from ssc.workflow.config import complete, refuse_repeats, resolve
 from ssc.workflow.disk import check_room
@@ -151,9 +152,8 @@ def start(word, network, run):
         case "imagenet_v2":
             return f"{WEIGHTS}/{network}_v2.safetensors"
         case "warm_start":
-            own = run.classifier
             return outputs("warm_start")["weights"].format(
-                backbone=own.backbone, stride=own.output_stride, seed=run.seed
+                backbone=network, stride=run.classifier.output_stride, seed=run.seed
             )
         case path:
             return path

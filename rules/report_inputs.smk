@@ -1,5 +1,7 @@
 # What the report reads: the stages that a run makes, by the stage table.
 
+from types import SimpleNamespace
+
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 
 
@@ -48,6 +50,12 @@ def initial_weights(wildcards):
     return sorted({file for file in starts if file})
 
 
+def to_fetch(experiment):
+    """Weight files that the trainings of a run start from and that rule download_weights makes."""
+    files = initial_weights(SimpleNamespace(experiment=experiment))
+    return [file for file in files if Path(file).is_relative_to(WEIGHTS)]
+
+
 def results(wildcards):
     """Input function: by stage, the files that a run's results come from, up to its figures; none that holds times, which
     no two runs have in common."""
@@ -74,7 +82,8 @@ def benchmarks(wildcards):
         for step in stage.rules:
             ran = jobs(step, step.benchmark, run)
             if name == "warm_start":
-                ran = [f"warm_start/{Path(file).stem}" for file in initial_weights(wildcards)]
+                starts = [Path(file) for file in initial_weights(wildcards)]
+                ran = [f"warm_start/{file.stem}" for file in starts if file.parent.name == "warm_start"]
             row = {"rule": step.name, "files": [f"{folder}/benchmarks/{job}.tsv" for job in ran]}
             row |= {"splits": experiments.photo_splits(run, step), "masked": step.masked}
             found.setdefault(stage.title, []).append(row)

@@ -38,6 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         if kind == "segmentation":
             checkpoint.add_argument("--output-stride", type=int, choices=[8, 16], default=8, help="default: 8")
 
+    backbone = kinds.add_parser("backbone", help="ImageNet weights of any network, where a run looks for them")
+    backbone.add_argument("source", type=Path, help="checkpoint of torchvision or timm, .pth or .safetensors")
+    backbone.add_argument("output", type=Path, nargs="?", help="default: resources/weights/<network>.safetensors")
+    backbone.add_argument("--network", help="its name in the configuration (default: the file's, up to the first -)")
+
     cams = commands.add_parser("convert-cams", help="turn CAMs of the released code into files for ready.cams")
     cams.add_argument("folder", type=Path, help="folder of <id>.npy")
     cams.add_argument("output", type=Path, help="folder for <id>.npz")
@@ -130,10 +135,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _import_weights(options: argparse.Namespace) -> None:
+    from ssc.interop.backbone_weights import import_backbone
     from ssc.interop.released_weights import import_classifier, import_irn, import_segmentation
 
     source, output = options.source, options.output
     match options.kind:
+        case "backbone":
+            network = options.network or source.stem.split("-")[0]
+            output = output or Path(f"resources/weights/{network}.safetensors")
+            import_backbone(source, output, network)
         case "classifier":
             import_classifier(source, output, reconstruction=options.reconstruction, classes=options.classes)
         case "irn":

@@ -25,7 +25,10 @@ def project():
 
 def ranges():
     groups = project()["optional-dependencies"]
-    return [Requirement(line) for line in [*project()["dependencies"], *groups["workflow"], *groups["dev"]]]
+    return [
+        Requirement(line)
+        for line in [*project()["dependencies"], *groups["workflow"], *groups["pretrained"], *groups["dev"]]
+    ]
 
 
 def needed(requirements):

@@ -81,7 +81,7 @@ def import_classifier(
         InputError: a file is absent, unreadable or holds more than tensors, a tensor is missing, unexpected, of another
             shape, or differs between two of its names, or the class names do not fit the number of classes.
     """
-    tensors = _single(read_checkpoint(source), source)
+    tensors = single_network(read_checkpoint(source), source)
     number = _outputs(tensors, "classifier.weight", source)
     options = {
         "num_classes": number,
@@ -99,7 +99,9 @@ def import_classifier(
     if reconstruction is not None:
         decoder_options = {"num_classes": number, "width": 256, "upsamplings": 4}
         decoder = ReconstructionNet(**decoder_options)
-        take_tensors(decoder, _single(read_checkpoint(reconstruction), reconstruction), _RECONSTRUCTION, reconstruction)
+        take_tensors(
+            decoder, single_network(read_checkpoint(reconstruction), reconstruction), _RECONSTRUCTION, reconstruction
+        )
         parts["reconstruction"] = (decoder, decoder_options)
     # What the report needs in order to draw the reconstruction.
     settings = {"cdr": {"source": "last", "rectify": False}}
@@ -116,7 +118,7 @@ def import_irn(source: str | Path, output: str | Path) -> None:
     Raises:
         InputError: as in `import_classifier`.
     """
-    tensors = _single(read_checkpoint(source), source)
+    tensors = single_network(read_checkpoint(source), source)
     options = {"backbone": "resnet50", "output_stride": 16}
     model = IRN(**options)
     take_tensors(model, tensors, _IRN, source, derived=_IRN_DERIVED)
@@ -220,7 +222,7 @@ def take_tensors(
     model.load_state_dict(state)
 
 
-def _single(content: dict, path: str | Path) -> dict[str, torch.Tensor]:
+def single_network(content: dict, path: str | Path) -> dict[str, torch.Tensor]:
     """The tensors of a network, without the prefix `module.` that data-parallel training leaves."""
     tensors = {name.removeprefix("module."): value for name, value in content.items()}
     if other := next((name for name, value in tensors.items() if not isinstance(value, torch.Tensor)), None):
@@ -231,10 +233,10 @@ def _single(content: dict, path: str | Path) -> dict[str, torch.Tensor]:
 def _networks(content: dict, path: str | Path) -> list[dict[str, torch.Tensor]]:
     content = content.get("net_state_dict", content)
     if "network1" not in content:
-        return [_single(content, path)]
+        return [single_network(content, path)]
     if other := next((name for name in content if name not in ("network1", "network2")), None):
         raise InputError(f"{path} holds the unexpected network {other}; one or two co-trained ones can be imported.")
-    return [_single(content[name], path) for name in ("network1", "network2") if name in content]
+    return [single_network(content[name], path) for name in ("network1", "network2") if name in content]
 
 
 def _outputs(tensors: Mapping[str, torch.Tensor], name: str, path: str | Path) -> int:

@@ -1,6 +1,7 @@
 """Backbones: five stages of features, with tensor names equal to torchvision's.
 
-`resnet18` to `resnet101` and `vgg16` are torchvision's networks; `tiny` is the small residual network of the demo.
+`resnet18` to `resnet101` and `vgg16` are torchvision's networks; `tiny` is the small residual network of the demo. All
+other names are timm's, see `ssc.models.timm_networks`.
 """
 
 from pkgutil import resolve_name
@@ -11,7 +12,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import cfgs, make_layers
 
-from ssc.models.networks import NETWORKS
+from ssc.models.networks import NETWORKS, check_network
 
 
 class Backbone(nn.Module):
@@ -93,7 +94,7 @@ def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> Bac
     """Build a backbone with random weights.
 
     Args:
-        name: one of `ssc.models.networks.NETWORKS`.
+        name: one of `ssc.models.networks.NETWORKS`, or of timm's.
         output_stride: one that the network has; strides beyond it are dropped from the last stages.
         dilate: replace dropped strides by dilation, in all blocks of a stage alike (DeepLab) [R]; without it the
             receptive field shrinks (classifier).
@@ -101,8 +102,11 @@ def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> Bac
     Raises:
         ValueError: unknown name or output stride.
     """
+    check_network(name)
     if name not in NETWORKS:
-        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(NETWORKS)}")
+        from ssc.models.timm_networks import TimmBackbone
+
+        return TimmBackbone(name, output_stride=output_stride, dilate=dilate)
     network = NETWORKS[name]
     if output_stride not in network.output_strides:
         raise ValueError(f"{name} has output strides {network.output_strides}, not {output_stride}")

@@ -1,11 +1,14 @@
 """Discriminative region suppression (DRS, Kim et al. 2021), the attention expansion that SSC constrains."""
 
+import re
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from ssc.runtime.errors import InputError
+
+_ACTIVATIONS = re.compile(r"(torch\.nn\.modules\.activation|timm\.layers\.activations(_\w+)?)$")
 
 
 class DiscriminativeRegionSuppression(nn.Module):
@@ -27,7 +30,10 @@ class DiscriminativeRegionSuppression(nn.Module):
 
 
 def attach(network: nn.Module, stage: nn.Module, suppress: Callable[..., torch.Tensor]) -> None:
-    """Let `suppress` follow every block of a stage that ends in a ReLU.
+    """Let `suppress` follow the blocks of a stage whose output is that of an activation.
+
+    Where all blocks end linearly, as inverted residuals do, it follows all that hold an activation: of such features
+    those above a fraction of a positive maximum are suppressed (docs/method.md says what came of it).
 
     Args:
         network: takes an image (B, 3, H, W).
@@ -35,31 +41,34 @@ def attach(network: nn.Module, stage: nn.Module, suppress: Callable[..., torch.T
         suppress: forward hook, which maps (block, inputs, output) to an output of equal shape.
 
     Raises:
-        InputError: no block of the stage ends in a ReLU, so that its features are not known to be non-negative.
+        InputError: no block that gives maps holds an activation.
     """
-    blocks = blocks_ending_in_relu(network, stage)
-    if not blocks:
+    found = activated_blocks(network, stage)
+    for block in [block for block, last in found.items() if last] or found:
+        block.register_forward_hook(suppress)
+    if not found:
         raise InputError(
-            "DRS suppresses after blocks that end in a ReLU, and the backbone's last stage has none; take another "
+            "DRS suppresses maps after blocks with an activation, and the backbone's last stage has none; take another "
             "backbone, or set classifier.drs.enabled: false."
         )
-    for block in blocks:
-        block.register_forward_hook(suppress)
 
 
 @torch.no_grad()
-def blocks_ending_in_relu(network: nn.Module, stage: nn.Module) -> list[nn.Module]:
-    """Those children of a stage whose output is that of a ReLU in them, found out with an empty image."""
-    rectified: list[torch.Tensor] = []
-    blocks: list[nn.Module] = []
+def activated_blocks(network: nn.Module, stage: nn.Module) -> dict[nn.Module, bool]:
+    """Those children of a stage that give maps and hold an activation, and whether it gives their output.
+
+    Found out with an empty image; arguments as of `attach`.
+    """
+    outputs: list[torch.Tensor] = []  # of activations
+    found: dict[nn.Module, bool] = {}
 
     def end(block: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        if any(output is each for each in rectified):
-            blocks.append(block)
-        rectified.clear()  # a block that hands its input on does not end in the ReLU of the one before
+        if outputs and output.dim() == 4:
+            found[block] = any(output is each for each in outputs)
+        outputs.clear()
 
-    relus = [module for module in stage.modules() if isinstance(module, nn.ReLU)]
-    hooks = [relu.register_forward_hook(lambda relu, inputs, output: rectified.append(output)) for relu in relus]
+    activations = [module for module in stage.modules() if _ACTIVATIONS.match(type(module).__module__)]
+    hooks = [module.register_forward_hook(lambda _, inputs, output: outputs.append(output)) for module in activations]
     hooks += [block.register_forward_hook(end) for block in stage.children()]
     training = [module for module in network.modules() if module.training]
     try:
@@ -69,4 +78,4 @@ def blocks_ending_in_relu(network: nn.Module, stage: nn.Module) -> list[nn.Modul
             hook.remove()
         for module in training:
             module.training = True
-    return blocks
+    return found

@@ -1,12 +1,13 @@
 """The table of networks: what a name in the configuration stands for. Free of torch, so that checks are quick."""
 
+import difflib
 from typing import NamedTuple
 
 from ssc.constants import Registry
 
 
 class Network(NamedTuple):
-    """A backbone that the configuration may name.
+    """A backbone that the configuration may name, besides all of timm's.
 
     Attributes:
         builder: `<module>:<function>`; called with `name`, `output_stride` and `dilate`, it gives a network with random
@@ -30,3 +31,22 @@ NETWORKS: Registry[str, Network] = {
 
 IMAGENET_V2 = ("resnet50", "resnet101")
 """Networks of which torchvision has a second generation of ImageNet weights."""
+
+
+def check_network(name: str) -> None:
+    """Look whether a name stands for a network, of the table or of timm's.
+
+    Raises:
+        ValueError: it stands for none; the nearest names are told.
+    """
+    if name in NETWORKS:
+        return
+    import timm  # with torch
+
+    tagged = "." in name
+    if timm.is_model(name) and not (tagged and name not in timm.list_pretrained()):
+        return
+    known = timm.list_pretrained() if tagged else {*NETWORKS, *timm.list_models()}
+    near = difflib.get_close_matches(name, known, n=3) or sorted((own for own in known if name in own), key=len)[:3]
+    hint = f"the nearest are {', '.join(near)}" if near else f"known are {', '.join(NETWORKS)} and all of timm's"
+    raise ValueError(f"there is no network {name!r}; {hint}")

@@ -1,7 +1,7 @@
 """Weight files: safetensors with the options that rebuild the network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,7 +86,7 @@ def load_whole(model: nn.Module, path: str | Path, name: str) -> None:
     Raises:
         InputError: the file holds no such part, or its tensors do not fit.
     """
-    _load(model, _tensors(path), path, prefix=f"{name}.")
+    load_tensors(model, _tensors(path), path, prefix=f"{name}.")
 
 
 def load_backbone(backbone: nn.Module, path: str | Path) -> None:
@@ -101,7 +101,7 @@ def load_backbone(backbone: nn.Module, path: str | Path) -> None:
     first = next(iter(backbone.state_dict()))
     ending = f"backbone.{first}"
     prefixes = [name.removesuffix(first) for name in tensors if name == ending or name.endswith(f".{ending}")]
-    _load(backbone, tensors, path, prefix=prefixes[0] if prefixes else "")
+    load_tensors(backbone, tensors, path, prefix=prefixes[0] if prefixes else "")
 
 
 def _write(path: str | Path, tensors: dict[str, torch.Tensor], header: dict) -> None:
@@ -125,7 +125,15 @@ def _tensors(path: str | Path) -> dict[str, torch.Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _load(module: nn.Module, tensors: dict[str, torch.Tensor], path: str | Path, *, prefix: str) -> None:
+def load_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: str | Path, *, prefix: str = "") -> None:
+    """Load the tensors `<prefix><name>` into a network; others are left out.
+
+    Args:
+        path: where they came from, for messages.
+
+    Raises:
+        InputError: a tensor is missing or has another shape; the first one is named.
+    """
     state = {}
     for name, own in module.state_dict().items():
         tensor = tensors.get(prefix + name)

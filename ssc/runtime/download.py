@@ -11,6 +11,9 @@ from pathlib import Path
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import log, track
 
+AGENT = {"User-Agent": "ssc"}
+"""What a request says of itself: some servers turn away the name that urllib gives itself."""
+
 _CHUNK = 1 << 20  # bytes; progress is told in MiB
 _TRIES = 4  # tries in a row that bring nothing new
 _PAUSE = 2.0  # seconds before the first of them, doubled each time
@@ -75,8 +78,7 @@ def _receive(url: str, part: Path, hint: str) -> None:
 
 def _receive_once(url: str, part: Path) -> None:
     have = _size(part)
-    # Some servers turn away the name that urllib gives itself.
-    headers = {"User-Agent": "ssc"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = AGENT | ({"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
     except urllib.error.HTTPError as error:

@@ -17,7 +17,7 @@ from ssc.runtime.errors import InputError
 from ssc.workflow.experiments import sweep_experiments
 from ssc.workflow.presets import PRESETS, merge, preset_settings
 from ssc.workflow.section import Section
-from ssc.workflow.settings import KINDS, Common, Dataset, Settings
+from ssc.workflow.settings import KINDS, Classifier, Common, Dataset, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,7 +90,7 @@ def complete(config: dict) -> dict:
     """
     _refuse_odd_values(config)
     _refuse_moved(config)
-    config = _over_preset(config)
+    config = _over_preset(_over_weights(config, Classifier().backbone))
     completed = _validated(config).model_dump(mode="json")
     known = completed["experiments"]
     for name, own in sweep_experiments(completed["ablation"]["sweeps"]).items():
@@ -134,7 +134,7 @@ def resolve(config: dict, experiment: str) -> Settings:
         shared.append("ready.superpixels")
     if shared:
         raise InputError(f"{where}{shared[0]} is common to all experiments; set it outside of them.")
-    merged = merge(config, own)
+    merged = merge(config, _over_weights(own, config["classifier"]["backbone"]))
     return _validated(merged if seed is None else {**merged, "seed": seed}, where)
 
 
@@ -145,6 +145,24 @@ def _over_preset(config: dict) -> dict:
         return config
     kind = dataset.get("kind", "demo") if isinstance(dataset, dict) else "demo"
     return merge(preset_settings(name, kind), config) if kind in list(KINDS) else config
+
+
+def _over_weights(own: dict, backbone: str) -> dict:
+    """Settings laid over what their key `weights` says of every network.
+
+    Args:
+        own: the settings.
+        backbone: the classifier's where they name none.
+    """
+    word, classifier = own.get("weights"), own.get("classifier")
+    if not isinstance(word, str):  # None, or what the types refuse
+        return own
+    networks = {name: {"weights": word} for name in ("classifier", "irn", "segmentation")}
+    networks["classifier"]["cdr"] = {"weights": word}
+    if word == "warm_start":  # which vgg19 has none of
+        named = classifier.get("backbone") if isinstance(classifier, dict) else None
+        networks["classifier"]["cdr"]["network"] = named or backbone
+    return merge(networks, own)
 
 
 def split_seed(experiment: str) -> tuple[str, int | None]:
@@ -280,18 +298,18 @@ def _check_networks(settings: Settings, where: str) -> None:
     if cdr.enabled and cdr.loss == "perceptual":
         weights["classifier.cdr"] = (cdr.weights, cdr.network)
     for key, section in networks.items():
-        strides = NETWORKS[section.backbone].output_strides
-        if section.output_stride not in strides:
+        # Of timm's networks their size estimate tells, which builds them.
+        strides = NETWORKS[section.backbone].output_strides if section.backbone in NETWORKS else ()
+        if strides and section.output_stride not in strides:
             raise InputError(
                 f"{where}{key}.output_stride: {section.backbone} has {', '.join(map(str, strides))}, not "
                 f"{section.output_stride}."
             )
-    own = settings.classifier.backbone
     for key, (name, network) in weights.items():
-        if name == "warm_start" and network != own:
+        if name == "warm_start" and network == "vgg19":
             raise InputError(
-                f"{where}{key}.weights: a warm start trains the classifier's backbone ({own}), not {network}; name "
-                "other weights or the same network."
+                f"{where}{key}.weights: a warm start trains a backbone, and vgg19 is none; name a backbone as "
+                f"{key}.network, or other weights."
             )
         if name == "imagenet" and network == "tiny":
             raise InputError(f"{where}{key}.weights: there are no ImageNet weights for tiny; use warm_start or none.")

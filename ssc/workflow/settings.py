@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from ssc.models.networks import NETWORKS
+from ssc.models.networks import NETWORKS, check_network
 from ssc.workflow.section import Section
 
 
@@ -31,6 +31,15 @@ def _ordered(limits: list) -> list:
     return limits
 
 
+def _network(name: str) -> str:
+    check_network(name)
+    return name
+
+
+def _loss_network(name: str) -> str:
+    return name if name == "vgg19" else _network(name)
+
+
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -41,15 +50,17 @@ ColourDeviation = Annotated[float, Field(ge=1)]  # below, the lattice of the CRF
 Scales = Annotated[list[Positive], Field(min_length=1)]
 Range = Field(min_length=2, max_length=2), AfterValidator(_ordered)
 Distinct = AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
-Backbone = Literal[*NETWORKS]
-LossNetwork = Literal["vgg19", *NETWORKS]
+_NAMES = Field(json_schema_extra={"examples": [*NETWORKS, "tf_efficientnet_lite0", "convnext_tiny"]})
+Backbone = Annotated[str, AfterValidator(_network), _NAMES]
+LossNetwork = Annotated[str, AfterValidator(_loss_network), _NAMES]
 _STRIDES = sorted({stride for network in NETWORKS.values() for stride in network.output_strides})
 OutputStride = Annotated[int, Field(json_schema_extra={"enum": _STRIDES})]
 Weights = Annotated[
     str,
     Field(
-        description="imagenet (torchvision's first, downloaded), imagenet_v2 (its second, of resnet50 and resnet101), "
-        "none, warm_start, or a safetensors file."
+        description="imagenet (torchvision's first, or timm's; of resources/weights, an installed package, or "
+        "downloaded), imagenet_v2 (torchvision's second, of resnet50 and resnet101), none, warm_start, or a "
+        "safetensors file."
     ),
 ]
 
@@ -79,7 +90,7 @@ class CDR(LossTerm):
         "last", description="Reconstruct from the class maps, or from what enters the last stage."
     )
     rectify: bool = Field(False, description="Reconstruct from relu(f), what the CAM shows, not from the maps f.")
-    network: LossNetwork = Field("vgg19", description="Loss network of the perceptual loss.")
+    network: LossNetwork = Field("vgg19", description="Loss network of the perceptual loss: vgg19, or as a backbone.")
     weights: Weights = Field("imagenet", description="Of the loss network: imagenet, none, warm_start, or a file.")
     taps: Literal["relu1", "pool"] = Field(
         "relu1", description="vgg19: relu1_1 .. relu5_1 [R], or the last layer before each pooling."
@@ -160,7 +171,7 @@ class WarmStart(Section):
 class Classifier(Section):
     """The CAM network and its training (paper section III)."""
 
-    backbone: Backbone = Field("resnet50", description="Network.")
+    backbone: Backbone = Field("resnet50", description="Network: one of ours, or any of timm's.")
     weights: Weights = "imagenet"
     output_stride: OutputStride = Field(16, description="Stride of the CAM features; 4 with `tiny` only.")
     epochs: Count = Field(10, description="Passes over the training set.")
@@ -321,7 +332,7 @@ class Cotraining(Section):
 class Segmentation(Section):
     """DeepLabV2 and its training on the pseudo-labels."""
 
-    backbone: Backbone = Field("resnet101", description="Network.")
+    backbone: Backbone = Field("resnet101", description="Network: one of ours, or any of timm's.")
     weights: Weights = "imagenet"
     output_stride: OutputStride = Field(8, description="Stride of the logits: 8 [R], 16 in the paper.")
     rates: list[Count] = Field([6, 12, 18, 24], min_length=1, description="Dilations of the pyramid's branches.")
@@ -605,6 +616,9 @@ class Experiment(Section):
     """What an experiment may set of its own."""
 
     seed: Natural = Field(0, description="Seed of all trainings.")
+    weights: Weights | None = Field(
+        None, description="What all networks start from that say nothing of their own, the loss network among them."
+    )
     classifier: Classifier = Classifier()
     cams: CAMs = CAMs()
     seeds: Seeds = Seeds()

@@ -90,27 +90,27 @@ def test_a_copy_suppresses_by_its_own_bound():
         torch.testing.assert_close(other(image)[1], without_drs(model, "resnet18")(image)[1])
 
 
-class GELUBackbone(Backbone):
-    """Five stages, of which the last ends in GELUs, as those of a ConvNeXt do."""
+class LinearBackbone(Backbone):
+    """Five stages, of which the last has no activation."""
 
     channels = (4,) * 5
 
     def __init__(self, name, *, output_stride, dilate):
         super().__init__()
         body = [nn.Sequential(nn.Conv2d(4 if k else 3, 4, 3, 2, padding=1), nn.ReLU()) for k in range(4)]
-        self.body = nn.ModuleList([*body, nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.GELU()))])
+        self.body = nn.ModuleList([*body, nn.Sequential(nn.Conv2d(4, 4, 1))])
 
     def stages(self):
         return list(self.body)
 
 
-def test_drs_for_a_network_whose_last_stage_is_not_rectified_is_refused(monkeypatch):
-    network = Network(f"{__name__}:GELUBackbone", (16,))
-    monkeypatch.setattr(ssc.models.backbones, "resolve_name", lambda builder: GELUBackbone)
-    monkeypatch.setitem(NETWORKS, "gelu", network)
+def test_drs_for_a_network_whose_last_stage_has_no_activation_is_refused(monkeypatch):
+    network = Network(f"{__name__}:LinearBackbone", (16,))
+    monkeypatch.setattr(ssc.models.backbones, "resolve_name", lambda builder: LinearBackbone)
+    monkeypatch.setitem(NETWORKS, "linear", network)
     with pytest.raises(ValueError, match=r"last stage has none; take another backbone, or set classifier.drs"):
-        CAMClassifier(3, "gelu")
-    assert CAMClassifier(3, "gelu", drs=False)(rand(1, 3, 64, 64))[0].shape == (1, 3)
+        CAMClassifier(3, "linear")
+    assert CAMClassifier(3, "linear", drs=False)(rand(1, 3, 64, 64))[0].shape == (1, 3)
 
 
 @pytest.mark.parametrize(("training", "calls"), [(True, 4), (False, 3)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ssc.models.drs import DiscriminativeRegionSuppression, blocks_ending_in_relu
+from ssc.models.drs import DiscriminativeRegionSuppression, activated_blocks
 from tests.unit.models.networks_by_hand import rand
 
 
@@ -47,7 +47,7 @@ class Residual(nn.Module):
         return x + self.relu(self.conv(x))
 
 
-def test_blocks_whose_output_is_that_of_a_relu():
+def test_blocks_whose_output_is_that_of_an_activation():
     nested = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(inplace=True)))
     stage = nn.Sequential(
         nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Identity(), nested, nn.Dropout(), nn.ReLU(), Residual(), nn.GELU()
@@ -55,7 +55,13 @@ def test_blocks_whose_output_is_that_of_a_relu():
     network = nn.Sequential(stage).train()
     stage[3][1].eval()  # a frozen part stays frozen
     before = copy.deepcopy(network.state_dict())
-    assert blocks_ending_in_relu(network, stage) == [stage[1], nested, stage[5]]
+    assert activated_blocks(network, stage) == {
+        stage[1]: True,
+        nested: True,
+        stage[5]: True,
+        stage[6]: False,
+        stage[7]: True,
+    }
     assert not any(module._forward_hooks for module in network.modules())
     frozen = set(stage[3][1].modules())
     assert all(module.training == (module not in frozen) for module in network.modules())

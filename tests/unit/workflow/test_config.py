@@ -142,7 +142,7 @@ def test_a_key_like_no_other_is_told_all():
         ({"classifier": {"epochs": True}}, "classifier.epochs: True should not hold a truth value."),
         ({"classifier": {"epochs": 0}}, "classifier.epochs: 0 should be greater than or equal to 1."),
         ({"classifier": {"lr": [0.1]}}, "classifier.lr: [0.1] should be a number."),
-        ({"classifier": {"backbone": "vgg"}}, "classifier.backbone: 'vgg' should be 'tiny', "),
+        ({"classifier": {"backbone": "vgg"}}, "classifier.backbone: there is no network 'vgg'; the nearest are vgg"),
         ({"classifier": {"cdr": {"loss": "l3"}}}, "classifier.cdr.loss: 'l3' should be 'perceptual', 'l1' or 'l2'."),
         ({"classifier": {"resize_long": [320, "x"]}}, "classifier.resize_long.1: 'x' should be a whole number."),
         ({"classifier": {"resize_long": [640, 320]}}, "classifier.resize_long: 640 is above 320; write the smaller"),
@@ -196,13 +196,31 @@ def test_output_strides_are_those_of_the_backbone(section, name):
 TINY = {"backbone": "tiny", "weights": "warm_start"}
 
 
-@pytest.mark.parametrize("section", ["irn", "segmentation"])
-def test_a_warm_start_is_of_the_classifiers_backbone(section):
-    sentence = refusal(**{section: {"weights": "warm_start", "backbone": "resnet18"}})
-    assert sentence.startswith(
-        f"{section}.weights: a warm start trains the classifier's backbone (resnet50), not resnet18"
-    )
-    assert config(classifier=TINY, **{section: TINY})[section]["weights"] == "warm_start"
+@pytest.mark.parametrize("word", ["warm_start", "none"])
+def test_one_key_says_what_all_networks_start_from(word):
+    completed = config(weights=word, irn={"weights": "irn.safetensors"})
+    assert [completed[name]["weights"] for name in ("classifier", "irn", "segmentation")] == [
+        word,
+        "irn.safetensors",  # what is said of one network stands above it
+        word,
+    ]
+    assert completed["classifier"]["cdr"]["weights"] == word
+
+
+def test_a_warm_start_of_all_networks_has_a_loss_network_that_can_be_trained():
+    own = config(weights="warm_start", classifier={"backbone": "resnet18"})["classifier"]
+    assert own["cdr"]["network"] == "resnet18" and own["cdr"]["weights"] == "warm_start"
+    assert config(weights="warm_start")["classifier"]["cdr"]["network"] == "resnet50"
+
+
+def test_a_preset_stands_below_what_all_networks_start_from():
+    assert config(preset="released", weights="none")["segmentation"]["weights"] == "none"
+
+
+def test_an_experiment_says_what_its_networks_start_from():
+    completed = config(experiments={"ssc": {}, "cold": {"weights": "none"}})
+    assert resolve(completed, "cold").irn.weights == "none"
+    assert resolve(completed, "ssc").irn.weights == "imagenet"
 
 
 @pytest.mark.parametrize("section", ["classifier", "irn", "segmentation"])
@@ -216,7 +234,7 @@ def test_weights_of_the_loss_network():
         "classifier.cdr.weights: there are no ImageNet weights for tiny"
     )
     assert refusal(classifier={"cdr": {"weights": "warm_start"}}).startswith(
-        "classifier.cdr.weights: a warm start trains the classifier's backbone (resnet50), not vgg19"
+        "classifier.cdr.weights: a warm start trains a backbone, and vgg19 is none; name a backbone"
     )
     warm = {"network": "tiny", "weights": "warm_start"}
     assert config(classifier={**TINY, "cdr": warm})["classifier"]["cdr"]["network"] == "tiny"

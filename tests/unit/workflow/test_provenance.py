@@ -84,7 +84,7 @@ TELLING = {
     "errors": ("runtime/errors.py", '"The memory is exhausted;', '"There is no memory left;'),
     "training": ("training/classifier.py", '"""Training of the CAM', '"""The training of the CAM'),
     "checkpoint": ("training/checkpoint.py", "a checksum does not match", "its checksum differs"),
-    "value error": ("models/backbones.py", 'f"unknown backbone {name!r}', 'f"no backbone {name!r}'),
+    "value error": ("models/backbones.py", 'f"{name} has output strides', 'f"{name} knows the output strides'),
     "log": ("training/run.py", "its result is restored from the cache.", "the result is the one of before."),
     "track": ("training/run.py", 'f"epoch {epoch + 1}/{epochs}"', 'f"pass {epoch + 1}"'),
     "download": ("runtime/download.py", "_TRIES = 4", "_TRIES = 5"),

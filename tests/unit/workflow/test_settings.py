@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from ssc.models.networks import NETWORKS
 from ssc.workflow.section import Section
 from ssc.workflow.settings import (
+    CDR,
     KINDS,
     Classifier,
     Common,
@@ -89,10 +90,10 @@ def test_a_kind_is_a_class():
     assert set(KINDS.values()) == set(get_args(Common.model_fields["dataset"].annotation))
 
 
-def test_networks_are_those_of_the_table():
-    assert get_args(Classifier.model_fields["backbone"].annotation) == tuple(NETWORKS)
-    for name in NETWORKS:
-        assert Classifier(backbone=name).backbone == name
+@pytest.mark.parametrize("name", [*NETWORKS, "tf_efficientnet_lite0", "convnext_tiny.in12k_ft_in1k"])
+def test_networks_are_those_of_the_table_and_timms(name):
+    assert Classifier(backbone=name).backbone == name
+    assert CDR(network=name).network == name
 
 
 # Reading
