@@ -63,7 +63,15 @@ def classifier_files():
     return files
 
 
+def classifier_scores(experiment):
+    """How well an experiment's classifiers tell classes on val, one file per random seed; none where CAMs are ready."""
+    runs = [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
+    path = f"{RUN}/classifier_val.json"
+    return [of_owner(run, "cams", path) for run in runs if not resolved(run).ready.cams]
+
+
 SEEDS = {name: seed_files(name) for name in table_experiments()}
+CLASSIFIERS = {name: classifier_scores(name) for name in table_experiments()}
 SWEEPS = {
     name: {value: seed_files(experiments.sweep_name(name, value)) for value in sweep["values"]}
     for name, sweep in config["ablation"]["sweeps"].items()

@@ -1,4 +1,4 @@
-"""Mean intersection over union from confusion matrices that add up over images and shards."""
+"""Mean intersection over union from confusion matrices that add up over images and shards, and average precision."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,26 @@ import numpy as np
 from numba import njit
 
 from ssc.constants import IGNORE
+
+
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
+    """Area under the precision-recall curve, 0..1: sum over the scores, from the highest, of the precision down to a
+    score times what it adds to the recall. Photos of equal score come at once.
+
+    Args:
+        scores: (N,) of any range.
+        truth: (N,) bool.
+
+    Returns:
+        None where nothing is true.
+    """
+    if not truth.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(truth[order])
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # of each score
+    precision = hits[last] / (last + 1)
+    return float((precision * np.diff(hits[last], prepend=0)).sum() / hits[-1])
 
 
 def confusion(

@@ -51,7 +51,11 @@ def test_crf_constants_in_code_are_the_defaults_of_the_settings():
     [
         *(("ssc.stages.masks", name) for name in ("torch", "numba", "pandas")),
         *((module, "torch") for module in ("ssc.stages.superpixels", "ssc.stages.evaluate", "ssc.data.build")),
-        *((module, "torchvision") for module in ("ssc.stages.seeds", "ssc.stages.irn_labels")),
+        # Which torchvision, timm and the optimisers bring in.
+        *(
+            (f"ssc.stages.{name}", "torch._dynamo")
+            for name in ("cams", "seeds", "irn_labels", "pseudo_labels", "predictions")
+        ),
     ],
 )
 def test_jobs_start_without_what_they_do_not_use(module, heavy):

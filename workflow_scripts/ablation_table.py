@@ -5,6 +5,7 @@ from ssc.workflow.job import job
 with job(snakemake):
     write_ablation(
         experiments=snakemake.params.experiments,
+        classifiers=snakemake.params.classifiers,
         table=snakemake.output.table,
         markdown=snakemake.output.markdown,
         dataset=snakemake.params.dataset,

@@ -1,16 +1,13 @@
 """Backbones: five stages of features, with tensor names equal to torchvision's.
 
-`resnet18` to `resnet101` and `vgg16` are torchvision's networks; `tiny` is the small residual network of the demo. All
-other names are timm's, see `ssc.models.timm_networks`.
+`resnet18` to `resnet101` and `vgg16` are torchvision's, written out here because its import costs each job more than
+a second; `tiny` is the small residual network of the demo. All other names are timm's, see `ssc.models.timm_networks`.
 """
 
 from pkgutil import resolve_name
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock
-from torchvision.models.vgg import cfgs, make_layers
 
 from ssc.models.networks import NETWORKS, check_network
 
@@ -38,25 +35,98 @@ class Backbone(nn.Module):
 
 
 class ResNetBackbone(Backbone):
-    """Stem and four residual stages."""
+    """Stem and four residual stages (He et al. 2016); `tiny`: 3x3 stem of stride 2, eight 3x3 convolutions, at most 64
+    channels."""
 
     def __init__(self, name: str, *, output_stride: int, dilate: bool):
         super().__init__()
-        network = _TinyResNet() if name == "tiny" else getattr(torchvision.models, name)(weights=None)
-        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
-        self.layer1, self.layer2 = network.layer1, network.layer2
-        self.layer3, self.layer4 = network.layer3, network.layer4
-        layers = (self.layer1, self.layer2, self.layer3, self.layer4)
-        stride = 4 if name != "tiny" else 2
-        for layer in layers:
-            stride *= layer[0].stride
-            if stride > output_stride:
-                _drop_stride(layer, dilation=stride // output_stride if dilate else 1)
-        self.channels = (self.bn1.num_features, *(_out_channels(layer) for layer in layers))
+        tiny = name == "tiny"
+        depths, block = ((1, 1, 1, 1), BasicBlock) if tiny else _RESNETS[name]
+        widths = (24, 32, 48, 64) if tiny else (64, 128, 256, 512)
+        strides = (2, 2, 2, 1) if tiny else (1, 2, 2, 2)
+        stem = 16 if tiny else 64
+        self.conv1 = nn.Conv2d(3, stem, 3 if tiny else 7, stride=2, padding=1 if tiny else 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if tiny else nn.MaxPool2d(3, stride=2, padding=1)
+        channels = [stem]
+        for number, (width, depth, stride) in enumerate(zip(widths, depths, strides, strict=True), start=1):
+            outputs = width * block.expansion
+            blocks = [block(channels[-1], width, stride), *(block(outputs, width, 1) for _ in range(depth - 1))]
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+            channels.append(outputs)
+        self.channels = tuple(channels)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        reached = 2 if tiny else 4
+        for stage, stride in zip(self.stages()[1:], strides, strict=True):
+            reached *= stride
+            if reached > output_stride:
+                _drop_stride(stage, dilation=reached // output_stride if dilate else 1)
 
     def stages(self) -> list[nn.Module]:
         stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool)
         return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
+
+
+class BasicBlock(nn.Module):
+    """relu(x + f(x)) with two 3x3 convolutions."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__()
+        shortcut = _shortcut(inputs, width, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + (self.downsample(x) if self.downsample else x))
+
+
+class Bottleneck(nn.Module):
+    """relu(x + f(x)) with 1x1, 3x3, which has the stride, and 1x1 convolutions to four times the width."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__()
+        shortcut = _shortcut(inputs, 4 * width, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + (self.downsample(x) if self.downsample else x))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+_RESNETS = {
+    "resnet18": ((2, 2, 2, 2), BasicBlock),
+    "resnet34": ((3, 4, 6, 3), BasicBlock),
+    "resnet50": ((3, 4, 6, 3), Bottleneck),
+    "resnet101": ((3, 4, 23, 3), Bottleneck),
+}
 
 
 class VGG16Backbone(Backbone):
@@ -113,18 +183,24 @@ def backbone(name: str, *, output_stride: int = 16, dilate: bool = False) -> Bac
     return resolve_name(network.builder)(name, output_stride=output_stride, dilate=dilate)
 
 
+_VGG_DEPTHS = {"D": (2, 2, 3, 3, 3), "E": (2, 2, 4, 4, 4)}
+
+
 def vgg_features(configuration: str) -> nn.Sequential:
     """Convolutional part of a VGG network, without the half gigabyte of its fully connected layers.
 
     Args:
         configuration: `D` for VGG16, `E` for VGG19.
     """
-    layers = make_layers(cfgs[configuration])
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-    return layers
+    layers, inputs = [], 3
+    for width, depth in zip((64, 128, 256, 512, 512), _VGG_DEPTHS[configuration], strict=True):
+        for _ in range(depth):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
+            nn.init.kaiming_normal_(layers[-2].weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layers[-2].bias)
+            inputs = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
 
 
 def freeze_batch_norm(module: nn.Module, *, affine: bool = False) -> None:
@@ -134,33 +210,6 @@ def freeze_batch_norm(module: nn.Module, *, affine: bool = False) -> None:
             layer.eval()
             if affine:
                 layer.requires_grad_(False)
-
-
-class _TinyResNet(nn.Module):
-    """Residual network of the demo: 3x3 stem of stride 2, eight 3x3 convolutions, at most 64 channels."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.Identity()
-        self.layer1 = _basic_layer(16, 24, stride=2)
-        self.layer2 = _basic_layer(24, 32, stride=2)
-        self.layer3 = _basic_layer(32, 48, stride=2)
-        self.layer4 = _basic_layer(48, 64, stride=1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-
-
-def _basic_layer(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
-    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
-    return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut))
-
-
-def _out_channels(layer: nn.Sequential) -> int:
-    return [m.num_features for m in layer[-1].children() if isinstance(m, nn.BatchNorm2d)][-1]
 
 
 def _drop_stride(layer: nn.Sequential, *, dilation: int) -> None:

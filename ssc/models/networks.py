@@ -46,7 +46,8 @@ def check_network(name: str) -> None:
     tagged = "." in name
     if timm.is_model(name) and not (tagged and name not in timm.list_pretrained()):
         return
-    known = timm.list_pretrained() if tagged else {*NETWORKS, *timm.list_models()}
-    near = difflib.get_close_matches(name, known, n=3) or sorted((own for own in known if name in own), key=len)[:3]
+    known = timm.list_pretrained() if tagged else [*NETWORKS, *sorted(set(timm.list_models()) - set(NETWORKS))]
+    inside = sorted((own for own in known if name in own), key=len)[:3]
+    near = difflib.get_close_matches(name, known, n=3) or inside
     hint = f"the nearest are {', '.join(near)}" if near else f"known are {', '.join(NETWORKS)} and all of timm's"
     raise ValueError(f"there is no network {name!r}; {hint}")

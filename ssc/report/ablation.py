@@ -1,6 +1,7 @@
 """The ablation table: seeds of experiments over several random seeds, beside the paper's Tables VII and VIII."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_table, write_text
 
 _BASELINE = "baseline"
-_MEASURES = ["miou", "gain", "over_activation", "under_activation"]
+_MEASURES = ["miou", "gain", "at_threshold", "over_activation", "under_activation", "map"]
 _FORMATS = {
     "seeds": ".0f",
     **{f"{measure}{what}": ".2f" for measure in _MEASURES for what in ("", "_std")},
@@ -19,13 +20,15 @@ _FORMATS = {
 }  # fmt: skip
 _HEADINGS = {
     "experiment": "experiment", "seeds": "seeds", "miou": "mIoU", "gain": "gain over baseline",
-    "over_activation": "over-activation", "under_activation": "under-activation", "paper_table": "paper: table",
+    "at_threshold": "at the fixed threshold", "over_activation": "over-activation",
+    "under_activation": "under-activation", "map": "mAP on val", "paper_table": "paper: table",
     "paper_miou": "paper: mIoU", "difference": "difference", "paper_gain": "paper: gain",
 }  # fmt: skip
 _NOTE = (
     "Seeds (CAMs at their best threshold) on training images, in percent: mean ± standard deviation over random "
     "seeds.\nGain: difference to the baseline of the same random seed. Over-activation: background called "
-    "foreground;\nunder-activation: foreground called background. The paper's values are those of VOC 2012."
+    "foreground;\nunder-activation: foreground called background. Fixed threshold: seeds.threshold, which no mask "
+    "chose. mAP: of\nthe classifier, over the labelled photos of val. The paper's values are those of VOC 2012."
 )
 
 
@@ -45,7 +48,12 @@ def read_seed_figures(path: str | Path) -> dict:
 
 
 def write_ablation(
-    *, experiments: Mapping[str, Sequence[str | Path]], table: str | Path, markdown: str | Path, dataset: str
+    *,
+    experiments: Mapping[str, Sequence[str | Path]],
+    classifiers: Mapping[str, Sequence[str | Path]],
+    table: str | Path,
+    markdown: str | Path,
+    dataset: str,
 ) -> None:
     """Write mean and standard deviation of every experiment, in percent, as TSV and as Markdown.
 
@@ -56,6 +64,7 @@ def write_ablation(
     Args:
         experiments: by name, the JSON files of their seeds (`ssc.stages.seeds.summarise_seeds`), one per random
             seed and in the same order for all.
+        classifiers: likewise, of their classifiers (`ssc.stages.classifier_scores`); none where CAMs stand ready.
         table: TSV to write.
         markdown: Markdown to write.
         dataset: name of the data set, for the heading.
@@ -63,7 +72,7 @@ def write_ablation(
     Raises:
         InputError: no training image had a mask.
     """
-    rows = as_text(_summarise(_measure(experiments)), _FORMATS)
+    rows = as_text(_summarise(_measure(experiments, classifiers)), _FORMATS)
     write_table(table, rows)
     for measure in _MEASURES:
         deviation = rows[f"{measure}_std"]
@@ -72,13 +81,14 @@ def write_ablation(
     write_text(markdown, f"# Ablation on {dataset}\n\n{_NOTE}\n\n{text}\n")
 
 
-def _measure(experiments: Mapping[str, Sequence[str | Path]]) -> pd.DataFrame:
+def _measure(experiments: Mapping[str, Sequence], classifiers: Mapping[str, Sequence]) -> pd.DataFrame:
     """A row per experiment and random seed: `_MEASURES` in percent."""
-    read = [
-        {"experiment": name, "number": number, **read_seed_figures(path)}
-        for name, files in experiments.items()
-        for number, path in enumerate(files)
-    ]
+    read = []
+    for name, files in experiments.items():
+        for number, (path, scores) in enumerate(zip_longest(files, classifiers[name])):
+            figures = read_seed_figures(path)
+            fixed = {"at_threshold": figures["at_fixed_threshold"]["miou"], "map": scores and read_json(scores)["map"]}
+            read.append({"experiment": name, "number": number, **figures, **fixed})
     found = pd.DataFrame(read, columns=["experiment", "number", *_MEASURES])
     found[_MEASURES] = 100 * found[_MEASURES].astype(float)
     is_baseline = found["experiment"] == _BASELINE

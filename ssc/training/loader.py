@@ -52,13 +52,15 @@ class TrainingLoader:
         sample: function of a row and a random generator that returns a tuple of tensors.
         batch_size: images per batch, of all processes together.
         seed: with the epoch it fixes order and augmentation.
-        workers: loader processes; 0 loads in the training process. Results do not depend on it.
+        workers: loader processes, no more than processors are taken; 0 loads in the training process. Results do not
+            depend on it.
     """
 
     def __init__(self, rows: Sequence[Row], sample: Sample, *, batch_size: int, seed: int, workers: int = 0):
         self.batch_size = min(batch_size, len(rows))
         self.rows, self._seed = rows, seed
         self._batches: list[list[tuple[int, int]]] = []
+        workers = min(workers, os.cpu_count() or 1)
         exiting = multiprocessing.Event()
         atexit.register(exiting.set)
         self._loader = DataLoader(

@@ -18,7 +18,7 @@ from ssc.workflow.provenance import file_digest
 # Those that results may depend on.
 _PACKAGES = (
     "torch",
-    "torchvision",
+    "timm",
     "numpy",
     "pillow",
     "numba",

@@ -1,14 +1,16 @@
-"""The presets: what the authors' released code, and the paper, set otherwise than the defaults (docs/method.md)."""
+"""The presets: what the authors' code, the paper, and a computer without a GPU set otherwise than the defaults."""
 
 from collections.abc import Mapping
 
-PRESETS = ("released", "paper")
+_PUBLISHED = ("released", "paper")
+PRESETS = (*_PUBLISHED, "laptop")
+_SMALL = "tf_efficientnet_lite0"
 
 # Settings with the presets and the kind of data set (None: every kind) that they belong to, each above those before it.
 _LAYERS = (
     # The release where the paper is silent and its numbers come from that code.
     (
-        PRESETS,
+        _PUBLISHED,
         None,
         {
             "classifier": {"cdr": {"range": "tanh", "gamma": "uniform"}},
@@ -32,10 +34,43 @@ _LAYERS = (
     (("paper",), None, {"segmentation": {"output_stride": 16, "epochs": 80}}),
     # On COCO edges are found without padding. How the segmentation was trained there is not released: the epochs are
     # the paper's, and 40,504 masks select nothing.
-    (PRESETS, "coco", {"pseudo_labels": {"pad": None}, "segmentation": {"epochs": 40, "select_on_val": False}}),
+    (_PUBLISHED, "coco", {"pseudo_labels": {"pad": None}, "segmentation": {"epochs": 40, "select_on_val": False}}),
     # The demo's scenes have 96 pixels where VOC's photos have 500, and its edges are found at twice that.
-    (PRESETS, "demo", {"pseudo_labels": {"pad": 196}}),
+    (_PUBLISHED, "demo", {"pseudo_labels": {"pad": 196}}),
     (("released",), "demo", {"prediction": {"square": 96}}),
+    # Small networks on small windows. Their CAMs cover too much already, so that DRS and ASM push the wrong way, while
+    # averaging over superpixels trains nothing (docs/voc-sample.md).
+    (
+        ("laptop",),
+        None,
+        {
+            "shards": 4,
+            "classifier": {
+                "backbone": _SMALL,
+                "epochs": 20,
+                "batch_size": 8,
+                "resize_long": [256, 384],
+                "crop": 256,
+                "lr": 0.01,
+                "head_lr": 0.1,
+                "momentum": 0.9,
+                "drs": {"enabled": False},
+                "cdr": {"enabled": False, "network": _SMALL},
+                "asm": {"enabled": False},
+            },
+            "cams": {"refine": "superpixels"},
+            "irn": {"backbone": _SMALL, "batch_size": 8, "crop": 256, "scale": [0.5, 1.0]},
+            "segmentation": {
+                "backbone": _SMALL,
+                "output_stride": 16,
+                "epochs": 20,
+                "batch_size": 8,
+                "crop": 256,
+                "scales": [0.5, 0.75, 1.0],
+            },
+            "prediction": {"scales": [0.75, 1.0]},
+        },
+    ),
 )
 
 

@@ -556,10 +556,11 @@ class Common(Section):
     aside: ClassVar = frozenset(
         {"preset", "experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
     )
-    preset: Literal["released", "paper"] | None = Field(
+    preset: Literal["released", "paper", "laptop"] | None = Field(
         None,
         description="Settings that stand in for the defaults: those of the authors' released code, stage by stage, "
-        "or of the paper (docs/method.md); null: what measured best. Keys that the configuration names stand above it.",
+        "of the paper (docs/method.md), or of a computer without a GPU; null: what measured best. Keys that the "
+        "configuration names stand above it.",
     )
     dataset: Demo | Voc | Coco | Folder = Field(
         description="Where the photos and their labels are; its kind says which keys there are."

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary, threshold_counts
+from ssc.metrics import ConfusionMatrix, average_precision, confusion, image_miou, summary, threshold_counts
 
 CLASSES = 4
 
@@ -198,3 +198,18 @@ def test_threshold_counts_without_counted_pixels():
     ignored = np.full((2, 2), 255)
     counts = threshold_counts(ignored, ignored, np.ones((2, 2)), num_classes=2, thresholds=np.array([0.1, 0.2, 0.3]))
     assert counts.shape == (3, 2, 2) and not counts.any()
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=20))
+def test_average_precision_equals_a_sum_over_thresholds(photos):
+    scores, truth = np.array([score for score, _ in photos], float), np.array([true for _, true in photos])
+    found = average_precision(scores, truth)
+    if not truth.any():
+        assert found is None
+        return
+    area, recall = 0.0, 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        chosen = truth[scores >= threshold]
+        reached = chosen.sum() / truth.sum()
+        area, recall = area + chosen.mean() * (reached - recall), reached
+    assert found == pytest.approx(area)

@@ -1,6 +1,5 @@
 """The workflow through a real Slurm: arrays of shards; trainings that are cancelled or warned end at the same bytes."""
 
-import os
 import re
 import subprocess
 import time
@@ -13,23 +12,16 @@ import yaml
 
 from ssc.workflow.provenance import file_digest
 from tests.faults.slurm_node import queue, slurm_node, why_not
-from tests.faults.snakemake import ROOT, Place
+from tests.faults.snakemake import ROOT
 
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 # Without accounting the queue itself tells how a job ended. The rest spares waiting.
 HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
-# Trainings that are long enough to be met in the middle, and what they are sent: a plain scancel is SIGTERM first.
-LONG = ["classifier={epochs: 10}", "segmentation={epochs: 10}"]
+# What the trainings are sent in the middle: a plain scancel is SIGTERM first.
 SENT = {"train_classifier": [], "train_segmentation": ["--signal=USR1"]}
 # Up to the predictions, with the masks: what comes after them are jobs like those before.
 TARGETS = [f"results/tiny/{path}/{k}-of-2.zip" for path in ("masks/train", "ssc/predictions/val") for k in (1, 2)]
 WEIGHTS = {"train_classifier": "classifier.safetensors", "train_segmentation": "segmentation.safetensors"}
-
-
-def start(folder, *arguments, environment=os.environ):
-    return Place(folder, cores=1).start(
-        folder / "output.txt", *TARGETS, *arguments, "--config", *LONG, environment=environment
-    )
 
 
 def results(folder):
@@ -66,22 +58,24 @@ def environment():
 
 
 @pytest.fixture(scope="module")
-def run(environment, tmp_path_factory):
-    """A run through the queue whose trainings are stopped once, and beside it one without Slurm to compare with."""
-    folder, local = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("local")
-    alone = start(local)
-    submitted = start(folder, "--profile", PROFILE.parent, *HERE, environment=environment)
+def run(environment, campaign):
+    """A run through the queue whose trainings are stopped once, and the undisturbed one, without Slurm."""
+    place = campaign.place("slurm")
+    log = place.folder / "output.txt"
+    submitted = place.start(log, *TARGETS, "--profile", PROFILE.parent, *HERE, environment=environment)
     try:
-        stopped = stop_trainings(environment, folder, submitted)
-        output = (folder / "output.txt").read_text()
-        assert submitted.returncode == 0, output[-5000:]
-        assert alone.wait() == 0, (local / "output.txt").read_text()[-3000:]
+        stopped = stop_trainings(environment, place.folder, submitted)
+        assert submitted.returncode == 0, log.read_text()[-5000:]
     finally:
-        for process in (alone, submitted):
-            process.kill()
-            process.wait()
-    jobs = queue(environment, states="all")
-    return SimpleNamespace(folder=folder, local=local, output=output, stopped=stopped, jobs=jobs)
+        submitted.kill()
+        submitted.wait()
+    return SimpleNamespace(
+        folder=place.folder,
+        local=campaign.reference.folder,
+        output=log.read_text(),
+        stopped=stopped,
+        jobs=queue(environment, states="all"),
+    )
 
 
 def test_every_job_ran_under_slurm(run):
@@ -124,9 +118,9 @@ def test_results_are_those_of_a_local_run(run):
         files = [path for path in results(folder).rglob("*") if path.suffix in (".zip", ".safetensors")]
         return {path.relative_to(folder): file_digest(path) for path in files if not path.name.startswith(".")}
 
-    made = found(run.folder)
+    made, expected = found(run.folder), found(run.local)
     assert len(made) >= 15
-    assert made == found(run.local)
+    assert made == {path: expected[path] for path in made}
 
 
 def rules():

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 import ssc.models.backbones
-from ssc.models.backbones import Backbone
+from ssc.models.backbones import Backbone, BasicBlock, Bottleneck
 from ssc.models.classifier import CAMClassifier
 from ssc.models.networks import NETWORKS, Network
 from tests.unit.models.networks_by_hand import on_meta, rand, randomised, suppress

@@ -173,7 +173,7 @@ def test_drs_is_refused_where_there_are_tokens():
     [
         ("resnet19", "resnet18"),
         ("efficientnet-lite0", "efficientnet_lite0"),
-        ("dinov2", "vit_small_patch14_dinov2"),
+        ("dinov2", "vit_base_patch14_dinov2"),
         ("resnet18.a1_in2k", "resnet18.a1_in1k"),
     ],
 )

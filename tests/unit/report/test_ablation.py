@@ -22,14 +22,20 @@ def files(tmp_path):
         paths[name] = []
         for seed, score in enumerate(scores):
             path = tmp_path / f"{name}-{seed}.json"
-            write_json(path, {"miou": score, "over_activation": score / 2, "under_activation": 1 - score})
+            figures = {"miou": score, "over_activation": score / 2, "under_activation": 1 - score}
+            write_json(path, figures | {"at_fixed_threshold": {"miou": score - 0.1}})
+            write_json(tmp_path / f"{name}-{seed}-val.json", {"map": score + 0.2})
             paths[name].append(path)
     return paths
 
 
 def write(tmp_path, experiments):
     table, markdown = tmp_path / "table.tsv", tmp_path / "table.md"
-    write_ablation(experiments=experiments, table=table, markdown=markdown, dataset="scenes")
+    classifiers = {
+        name: [path.with_name(f"{path.stem}-val.json") for path in files] for name, files in experiments.items()
+    }
+    classifiers["mine"] = []  # whose CAMs stood ready
+    write_ablation(experiments=experiments, classifiers=classifiers, table=table, markdown=markdown, dataset="scenes")
     with table.open() as handle:
         return {row["experiment"]: row for row in csv.DictReader(handle, delimiter="\t")}, markdown.read_text()
 
@@ -43,6 +49,8 @@ def test_mean_deviation_and_paired_gain(files, tmp_path):
         assert float(row["miou_std"]) == pytest.approx(np.sqrt(((scores - scores.mean()) ** 2).sum() / 2), abs=0.005)
         assert float(row["over_activation"]) == pytest.approx(scores.mean() / 2, abs=0.005)
         assert float(row["under_activation"]) == pytest.approx(100 - scores.mean(), abs=0.005)
+        assert float(row["at_threshold"]) == pytest.approx(scores.mean() - 10, abs=0.005)
+    assert (rows["baseline"]["map"], rows["baseline"]["map_std"], rows["mine"]["map"]) == ("65.00", "5.00", "")
     # The differences 4, 5, 6 scatter by 1, though the scores themselves scatter by five.
     assert (rows["ssc"]["gain"], rows["ssc"]["gain_std"]) == ("5.00", "1.00")
     assert rows["baseline"]["gain"] == ""

@@ -1,0 +1,67 @@
+"""The rule `evaluate_classifier`: how well the CAM classifier tells which classes a photo shows."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssc.data.index import read_index
+from ssc.data.transforms import scaled_views
+from ssc.metrics import average_precision
+from ssc.models.classifier import CAMClassifier
+from ssc.models.weights import load_part
+from ssc.runtime.device import autocast, select_device, select_precision
+from ssc.runtime.files import write_json
+from ssc.runtime.progress import track
+from ssc.stages.batching import Photo, infer, pixel_budget, stack_views
+
+
+def evaluate_classifier(
+    *,
+    index: str | Path,
+    split: str,
+    weights: str | Path,
+    output: str | Path,
+    drs: bool,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Write the average precision of each class, and their mean, over the labelled photos of a split, as JSON.
+
+    A photo's score of a class is the mean of the logits of the photo, at its own size, and of its mirror image.
+
+    Args:
+        index: the index.
+        split: the photos to score; without labelled ones the mean is None.
+        weights: weight file with the part `classifier`.
+        output: JSON file with `split`, `images`, `map` and `ap` by class, in 0..1; None where no photo shows a class.
+        drs: keep the suppression in the last stage, as the CAMs do.
+        device, precision: see the config.
+        threads: photos read at the same time.
+    """
+    device = select_device(device)
+    precision = select_precision(precision, device)
+    model = load_part(weights, "classifier", CAMClassifier, device=device)
+    model.drs_at_inference = drs
+    table = read_index(index)
+    rows = [row for row in table.split(split) if row.labels]
+
+    @torch.no_grad()
+    def score(photos: list[Photo]) -> list[np.ndarray]:
+        (view,) = stack_views(photos, device)
+        with autocast(device, precision):
+            logits, _ = model(torch.cat([view, view.flip(-1)]))
+        return list(logits.float().unflatten(0, (2, -1)).mean(dim=0).cpu().numpy())
+
+    views = partial(scaled_views, scales=[1.0])
+    found = infer(score, rows, views, pixels=pixel_budget(device), threads=threads)
+    scores = np.array(list(track(found, f"classifier on {split}", len(rows)))).reshape(len(rows), table.num_classes)
+    truth = np.zeros(scores.shape, bool)
+    for number, row in enumerate(rows):
+        truth[number, [label - 1 for label in row.labels]] = True
+    ap = {name: average_precision(scores[:, k], truth[:, k]) for k, name in enumerate(table.classes)}
+    known = [value for value in ap.values() if value is not None]
+    mean = sum(known) / len(known) if known else None
+    write_json(output, {"split": split, "images": len(rows), "map": mean, "ap": ap})
