@@ -5,13 +5,11 @@ import timm
 import torch
 from torch import nn
 
-from ssc.interop.backbone_weights import import_backbone
 from ssc.models import IRN, CAMClassifier, DeepLabV2, backbone
 from ssc.models.drs import activated_blocks
 from ssc.models.networks import check_network
 from ssc.models.perceptual import loss_network
-from ssc.models.timm_networks import whole_stride
-from ssc.models.weights import load_backbone, load_part, save_weights
+from ssc.models.weights import load_part, save_weights
 from ssc.runtime.errors import InputError
 from tests.unit.models.networks_by_hand import rand, randomised, suppress
 
@@ -194,22 +192,3 @@ def test_a_name_that_does_not_exist_is_answered_with_the_nearest(name, told):
 def test_a_network_that_cannot_give_the_maps_says_why(name, stride, why):
     with pytest.raises(ValueError, match=f"{name} cannot give maps of stride {stride} .*{why}"):
         backbone(name, output_stride=stride)
-
-
-@pytest.mark.parametrize("name", ["convnext_atto", "deit_tiny_patch16_224", "resnet18.a1_in1k"])
-def test_a_checkpoint_of_timms_becomes_a_backbone(name, tmp_path):
-    whole = randomised(timm.create_model(name)).eval()
-    torch.save({"state_dict": whole.state_dict()}, tmp_path / "x.pth")
-    import_backbone(tmp_path / "x.pth", tmp_path / "own.safetensors", name)
-    own = backbone(name, output_stride=whole_stride(name)).eval()
-    load_backbone(own, tmp_path / "own.safetensors")
-    image = rand(1, 3, 224, 224)
-    last = whole.forward_intermediates(image, indices=1, norm=name.startswith("deit"), intermediates_only=True)[-1]
-    torch.testing.assert_close(own(image)[-1], last, atol=1e-4, rtol=1e-4)
-
-
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "x.pth")
-    with pytest.raises(InputError, match=r"x.pth is no checkpoint of timm's regnety_002; the first tensor"):
-        import_backbone(tmp_path / "x.pth", tmp_path / "own.safetensors", "regnety_002")
-    assert not (tmp_path / "own.safetensors").exists()
