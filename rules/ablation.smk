@@ -31,6 +31,7 @@ rule ablation_table:
     input:
         measured([file for files in SEEDS.values() for file in files]),
         [file for files in CLASSIFIERS.values() for file in files],
+        [file for stages in LATER.values() for files in stages.values() for file in files],
     output:
         table=report(
             f"{ABLATION}/table.tsv",
@@ -58,6 +59,7 @@ rule ablation_table:
     params:
         experiments=SEEDS,
         classifiers=CLASSIFIERS,
+        later=LATER,
         dataset=config["dataset"]["name"],
         source=source_digest("ssc.report.curves"),
     script:

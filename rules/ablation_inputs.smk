@@ -71,7 +71,19 @@ def classifier_scores(experiment):
 
 
 SEEDS = {name: seed_files(name) for name in table_experiments()}
+
+
+def later_figures(experiment):
+    """The figures of the stages after the seeds that the table follows an experiment to, by stage a file per random seed."""
+    figures = {"pseudo_labels": rules.evaluate_pseudo_labels.output, "segmentation": rules.evaluate_predictions.output}
+    owners = {"pseudo_labels": "pseudo_labels", "segmentation": "predictions"}
+    stages = list(figures)[: ["seeds", *figures].index(config["ablation"]["until"])]
+    runs = [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
+    return {stage: [of_owner(run, owners[stage], figures[stage].figures) for run in runs] for stage in stages}
+
+
 CLASSIFIERS = {name: classifier_scores(name) for name in table_experiments()}
+LATER = {name: later_figures(name) for name in table_experiments()}
 SWEEPS = {
     name: {value: seed_files(experiments.sweep_name(name, value)) for value in sweep["values"]}
     for name, sweep in config["ablation"]["sweeps"].items()

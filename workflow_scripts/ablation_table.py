@@ -6,6 +6,7 @@ with job(snakemake):
     write_ablation(
         experiments=snakemake.params.experiments,
         classifiers=snakemake.params.classifiers,
+        later=snakemake.params.later,
         table=snakemake.output.table,
         markdown=snakemake.output.markdown,
         dataset=snakemake.params.dataset,

@@ -12,7 +12,16 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_table, write_text
 
 _BASELINE = "baseline"
-_MEASURES = ["miou", "gain", "at_threshold", "over_activation", "under_activation", "map"]
+_MEASURES = [
+    "miou",
+    "gain",
+    "at_threshold",
+    "over_activation",
+    "under_activation",
+    "map",
+    "pseudo_labels",
+    "segmentation",
+]
 _FORMATS = {
     "seeds": ".0f",
     **{f"{measure}{what}": ".2f" for measure in _MEASURES for what in ("", "_std")},
@@ -21,7 +30,8 @@ _FORMATS = {
 _HEADINGS = {
     "experiment": "experiment", "seeds": "seeds", "miou": "mIoU", "gain": "gain over baseline",
     "at_threshold": "at the fixed threshold", "over_activation": "over-activation",
-    "under_activation": "under-activation", "map": "mAP on val", "paper_table": "paper: table",
+    "under_activation": "under-activation", "map": "mAP on val", "pseudo_labels": "pseudo-labels",
+    "segmentation": "segmentation", "paper_table": "paper: table",
     "paper_miou": "paper: mIoU", "difference": "difference", "paper_gain": "paper: gain",
 }  # fmt: skip
 _NOTE = (
@@ -51,6 +61,7 @@ def write_ablation(
     *,
     experiments: Mapping[str, Sequence[str | Path]],
     classifiers: Mapping[str, Sequence[str | Path]],
+    later: Mapping[str, Mapping[str, Sequence[str | Path]]],
     table: str | Path,
     markdown: str | Path,
     dataset: str,
@@ -65,30 +76,36 @@ def write_ablation(
         experiments: by name, the JSON files of their seeds (`ssc.stages.seeds.summarise_seeds`), one per random
             seed and in the same order for all.
         classifiers: likewise, of their classifiers (`ssc.stages.classifier_scores`); none where CAMs stand ready.
+        later: by name and stage, `pseudo_labels` or `segmentation`, likewise its figures (`ssc.stages.evaluate`); none
+            of a stage to which the table does not follow them.
         table: TSV to write.
-        markdown: Markdown to write.
+        markdown: Markdown to write; it leaves out columns that are empty.
         dataset: name of the data set, for the heading.
 
     Raises:
         InputError: no training image had a mask.
     """
-    rows = as_text(_summarise(_measure(experiments, classifiers)), _FORMATS)
+    rows = as_text(_summarise(_measure(experiments, classifiers, later)), _FORMATS)
     write_table(table, rows)
     for measure in _MEASURES:
         deviation = rows[f"{measure}_std"]
         rows[measure] += (" ± " + deviation).where(deviation != "", "")
-    text = to_markdown(rows[[*_HEADINGS]].rename(columns=_HEADINGS), words=1)
+    headings = {name: heading for name, heading in _HEADINGS.items() if (rows[name] != "").any()}
+    text = to_markdown(rows[[*headings]].rename(columns=headings), words=1)
     write_text(markdown, f"# Ablation on {dataset}\n\n{_NOTE}\n\n{text}\n")
 
 
-def _measure(experiments: Mapping[str, Sequence], classifiers: Mapping[str, Sequence]) -> pd.DataFrame:
+def _measure(
+    experiments: Mapping[str, Sequence], classifiers: Mapping[str, Sequence], later: Mapping[str, Mapping]
+) -> pd.DataFrame:
     """A row per experiment and random seed: `_MEASURES` in percent."""
     read = []
     for name, files in experiments.items():
         for number, (path, scores) in enumerate(zip_longest(files, classifiers[name])):
             figures = read_seed_figures(path)
             fixed = {"at_threshold": figures["at_fixed_threshold"]["miou"], "map": scores and read_json(scores)["map"]}
-            read.append({"experiment": name, "number": number, **figures, **fixed})
+            after = {stage: read_json(paths[number])["miou"] for stage, paths in later[name].items()}
+            read.append({"experiment": name, "number": number, **figures, **fixed, **after})
     found = pd.DataFrame(read, columns=["experiment", "number", *_MEASURES])
     found[_MEASURES] = 100 * found[_MEASURES].astype(float)
     is_baseline = found["experiment"] == _BASELINE

@@ -470,6 +470,9 @@ class Ablation(Section):
         description="Experiments of the table, in its order; null takes all that are declared and differ in their "
         "seeds.",
     )
+    until: Literal["seeds", "pseudo_labels", "segmentation"] = Field(
+        "seeds", description="The last stage of which the table has the mIoU; pseudo_labels and segmentation train on."
+    )
     sweeps: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], Sweep] = Field(
         {}, description="Sweeps, as Fig. 7: by name, the key and its values."
     )

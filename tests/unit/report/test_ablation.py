@@ -25,17 +25,26 @@ def files(tmp_path):
             figures = {"miou": score, "over_activation": score / 2, "under_activation": 1 - score}
             write_json(path, figures | {"at_fixed_threshold": {"miou": score - 0.1}})
             write_json(tmp_path / f"{name}-{seed}-val.json", {"map": score + 0.2})
+            write_json(tmp_path / f"{name}-{seed}-labels.json", {"miou": score + 0.1})
             paths[name].append(path)
     return paths
 
 
-def write(tmp_path, experiments):
+def write(tmp_path, experiments, *, later=False):
     table, markdown = tmp_path / "table.tsv", tmp_path / "table.md"
     classifiers = {
         name: [path.with_name(f"{path.stem}-val.json") for path in files] for name, files in experiments.items()
     }
     classifiers["mine"] = []  # whose CAMs stood ready
-    write_ablation(experiments=experiments, classifiers=classifiers, table=table, markdown=markdown, dataset="scenes")
+    labels = {name: [tmp_path / f"{path.stem}-labels.json" for path in files] for name, files in experiments.items()}
+    write_ablation(
+        experiments=experiments,
+        classifiers=classifiers,
+        later={name: {"pseudo_labels": labels[name]} if later else {} for name in experiments},
+        table=table,
+        markdown=markdown,
+        dataset="scenes",
+    )
     with table.open() as handle:
         return {row["experiment"]: row for row in csv.DictReader(handle, delimiter="\t")}, markdown.read_text()
 
@@ -77,3 +86,11 @@ def test_without_masks_there_is_nothing_to_compare(tmp_path):
     write_json(tmp_path / "seeds.json", {"miou": None})
     with pytest.raises(InputError, match=r"seeds\.json measured nothing"):
         read_seed_figures(tmp_path / "seeds.json")
+
+
+def test_the_table_follows_the_experiments_as_far_as_it_is_asked_to(files, tmp_path):
+    rows, markdown = write(tmp_path, files)
+    assert rows["ssc"]["pseudo_labels"] == "" and "pseudo-labels" not in markdown
+    rows, markdown = write(tmp_path, files, later=True)
+    assert (rows["ssc"]["pseudo_labels"], rows["ssc"]["pseudo_labels_std"]) == ("60.00", "5.57")
+    assert "pseudo-labels" in markdown and "| segmentation" not in markdown
