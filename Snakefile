@@ -91,18 +91,21 @@ onstart:
         if name != config["experiment"]:
             stages = ", ".join(stage for stage, maker in shared.items() if maker == name)
             print(f"In {RESULTS}/{name}/, since experiment {name} has the same settings for them: {stages}.")
+    run = resolved(config["experiment"])
+    fetched = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "download_weights"]
+    cached = "download_weights" in (workflow.workflow_settings.cache or ())
     try:
-        check_downloads({Path(file).stem: file for file in to_fetch(config["experiment"])})
+        if not cached:
+            check_downloads({job.wildcards.network: job.output[0] for job in fetched})
+        # Without an index yet, its rule looks whether there is room.
+        if Path(INDEX).exists():
+            if experiments.selects_on_val(run):
+                check_val_masks(read_index(INDEX))
+            print(check_room(read_index(INDEX), run, RESULTS, owners=shared))
+        elif experiments.foreign_networks(run):
+            check_networks(run)
     except InputError as error:
         raise WorkflowError(str(error)) from None
-    # Without an index yet, its rule looks whether there is room.
-    if Path(INDEX).exists():
-        try:
-            if experiments.selects_on_val(resolved(config["experiment"])):
-                check_val_masks(read_index(INDEX))
-            print(check_room(read_index(INDEX), resolved(config["experiment"]), RESULTS, owners=shared))
-        except InputError as error:
-            raise WorkflowError(str(error)) from None
 
 
 onsuccess:

@@ -19,7 +19,7 @@ from ssc.runtime.errors import InputError
 from ssc.stages.download_weights import check_downloads
 from ssc.workflow import experiments
 from ssc.workflow.config import complete, refuse_repeats, resolve
-from ssc.workflow.disk import check_room
+from ssc.workflow.disk import check_networks, check_room
 from ssc.workflow.provenance import source_digest
 from ssc.workflow.settings import warm_start_settings
 from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, stage_of
@@ -136,12 +136,13 @@ def checked(stage):
     return lambda w: facts(w) if experiments.ready(resolved(w.experiment), stage) else []
 
 
-def start(word, network, run):
+def start(word, network, stride, run):
     """The file that a `weights` key stands for; nothing for `none`.
 
     Args:
         word: its value.
         network: name of the network that it is for.
+        stride: output stride of that network; a warm start of the classifier's backbone has the classifier's.
         run: settings of the experiment.
     """
     match word:
@@ -152,9 +153,9 @@ def start(word, network, run):
         case "imagenet_v2":
             return f"{WEIGHTS}/{network}_v2.safetensors"
         case "warm_start":
-            return outputs("warm_start")["weights"].format(
-                backbone=network, stride=run.classifier.output_stride, seed=run.seed
-            )
+            own = run.classifier
+            stride = own.output_stride if network == own.backbone else stride
+            return outputs("warm_start")["weights"].format(backbone=network, stride=stride, seed=run.seed)
         case path:
             return path
 
@@ -165,7 +166,7 @@ def start_weights(stage):
     def file(wildcards):
         run = resolved(wildcards.experiment)
         own = getattr(run, stage)
-        return start(own.weights, own.backbone, run)
+        return start(own.weights, own.backbone, own.output_stride, run)
 
     return file
 
@@ -180,7 +181,7 @@ def loss_network(wildcards):
     """Input function: weights of the perceptual loss's network, where there is one."""
     run = resolved(wildcards.experiment)
     own = run.classifier.cdr
-    return start(own.weights, own.network, run) if experiments.uses_loss_network(run) else []
+    return start(own.weights, own.network, 16, run) if experiments.uses_loss_network(run) else []
 
 
 def selects(wildcards):

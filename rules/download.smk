@@ -59,6 +59,6 @@ rule download_weights:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        source=source_digest("ssc.models.weights"),
+        source=source_digest("ssc.interop.backbone_weights"),
     script:
         "../workflow_scripts/download_weights.py"

@@ -1,7 +1,5 @@
 # What the report reads: the stages that a run makes, by the stage table.
 
-from types import SimpleNamespace
-
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 
 
@@ -48,12 +46,6 @@ def initial_weights(wildcards):
     starts = [start_weights(stage)(wildcards) for stage in TRAININGS if stage in made(wildcards.experiment)]
     starts += [loss_network(wildcards)] if "classifier" in made(wildcards.experiment) else []
     return sorted({file for file in starts if file})
-
-
-def to_fetch(experiment):
-    """Weight files that the trainings of a run start from and that rule download_weights makes."""
-    files = initial_weights(SimpleNamespace(experiment=experiment))
-    return [file for file in files if Path(file).is_relative_to(WEIGHTS)]
 
 
 def results(wildcards):

@@ -137,13 +137,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _import_weights(options: argparse.Namespace) -> None:
     from ssc.interop.backbone_weights import import_backbone
     from ssc.interop.released_weights import import_classifier, import_irn, import_segmentation
+    from ssc.stages.download_weights import IMAGENET_FILES
 
     source, output = options.source, options.output
     match options.kind:
         case "backbone":
-            network = options.network or source.stem.split("-")[0]
-            output = output or Path(f"resources/weights/{network}.safetensors")
-            import_backbone(source, output, network)
+            known = {file: name for name, file in IMAGENET_FILES.items()}
+            name = options.network or known.get(source.name) or source.stem.split("-")[0]
+            output = output or Path(f"resources/weights/{name}.safetensors")
+            import_backbone(source, output, name.removesuffix("_v2"))
         case "classifier":
             import_classifier(source, output, reconstruction=options.reconstruction, classes=options.classes)
         case "irn":

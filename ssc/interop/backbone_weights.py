@@ -35,7 +35,7 @@ def import_backbone(source: str | Path, output: str | Path, network: str) -> Non
     content = read_checkpoint(source)
     tensors = single_network(next((content[key] for key in ("state_dict", "model") if key in content), content), source)
     if network == "vgg19" or network in NETWORKS:
-        module = loss_network(network)
+        module = loss_network(network, taps="pool")  # the longer part of vgg19
         load_tensors(module, tensors, source)
     else:
         module = _timm_backbone(network, tensors, source)
@@ -53,16 +53,20 @@ def _timm_backbone(network: str, tensors: Mapping[str, torch.Tensor], source: st
         module = TimmBackbone(network, output_stride=whole_stride(network), dilate=False)
     except ValueError as error:
         raise InputError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
-    if _PORTED in tensors:
-        names = timm.create_model(network).state_dict()
-        if len(names) == len(tensors):
-            tensors = dict(zip(names, tensors.values(), strict=True))
+    own = timm.create_model(network)
+    names, classifier = own.state_dict(), own.pretrained_cfg["classifier"] or ()
+    if _PORTED in tensors and len(names) == len(tensors):
+        tensors = dict(zip(names, tensors.values(), strict=True))
+    # The head may be absent, or of other classes.
+    heads = tuple(f"{head}." for head in ([classifier] if isinstance(classifier, str) else classifier))
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
+    tensors |= {name: tensor for name, tensor in names.items() if name.startswith(heads)}
     try:
         # With timm's own reading of older files.
         whole = timm.create_model(network, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(tensors)})
     except RuntimeError as error:
-        first = re.search(r'"([\w.]+)"', str(error))
-        named = f"; the first tensor that does not fit is {first[1]}" if first else ""
+        first = re.search(r'"([\w.]+)"|size mismatch for ([\w.]+)', str(error))
+        named = f"; the first tensor that does not fit is {first[1] or first[2]}" if first else ""
         raise InputError(f"{source} is no checkpoint of timm's {network}{named}; name its own network.") from None
     # timm's feature networks have the same tensors by flatter names.
     known = {_flat(name): tensor for name, tensor in whole.state_dict().items()}

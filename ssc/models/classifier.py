@@ -20,8 +20,8 @@ class CAMClassifier(nn.Module):
         backbone: name, see `ssc.models.networks.NETWORKS`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the feature maps; no dilation is used.
-        drs: suppress discriminative regions after the third stage (in training) and after each block of the fifth that
-            ends in a ReLU.
+        drs: suppress discriminative regions after the third stage (in training) and after the blocks of the fifth, see
+            `ssc.models.drs.attach`.
         delta: upper bound of DRS.
         drs_at_inference: keep the suppression in the fifth stage in evaluation mode.
         stop_gradient_after: residual stages 1..this, and the stem, are not trained; 0 trains all.

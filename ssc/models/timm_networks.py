@@ -50,6 +50,7 @@ class TimmBackbone(Backbone):
             own_mean, own_std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
             self.register_buffer("scale", own_std / std, persistent=False)
             self.register_buffer("shift", (own_mean - mean) / std, persistent=False)
+            self.cuts, self.strides = False, ()
             self.channels = self._probe()
         except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = re.sub(r"\s+", " ", str(error)).rstrip(".") or "timm does not offer it"
@@ -77,13 +78,25 @@ class TimmBackbone(Backbone):
             image = F.pad(image, (0, columns * self.output_stride - width, 0, rows * self.output_stride - height))
             size = rows * self.patch, columns * self.patch
             image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
-        return list(self.network(image))
+        if not self.cuts:
+            return list(self.network(image))
+        height, width = image.shape[-2:]
+        maps = self.network(F.pad(image, (0, -width % _WHOLE, 0, -height % _WHOLE)))
+        return [
+            each[..., : -(-height // stride), : -(-width // stride)]
+            for each, stride in zip(maps, self.strides, strict=True)
+        ]
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, ...]:
-        """Channels of the maps, after a look at their number and sizes."""
+        """Channels of the maps, after a look at their number and sizes.
+
+        Networks whose strides leave out a row that is left over get photos that are padded to a multiple of 32.
+        """
         training = self.training
-        maps = self.eval()(torch.zeros(1, 3, _PROBE, _PROBE, device=self.scale.device))
+        maps, larger = (
+            self.eval()(torch.zeros(1, 3, side, side, device=self.scale.device)) for side in (_PROBE, _PROBE + 1)
+        )
         self.train(training)
         if len(maps) != 5:
             raise ValueError(f"it has {len(maps)} maps, not 5")
@@ -91,6 +104,8 @@ class TimmBackbone(Backbone):
             raise ValueError(
                 f"its maps have shapes {', '.join(str(tuple(each.shape[1:])) for each in maps)} of {_PROBE} x {_PROBE}"
             )
+        self.strides = tuple(_PROBE // each.shape[-1] for each in maps)
+        self.cuts = any(each.shape[-1] <= _PROBE // stride for each, stride in zip(larger, self.strides, strict=True))
         return tuple(each.shape[1] for each in maps)
 
 

@@ -139,7 +139,10 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: s
         tensor = tensors.get(prefix + name)
         if tensor is None:
             if not name.endswith("num_batches_tracked"):  # absent from old files, and of no effect here
-                raise InputError(f"{path} lacks the tensor {prefix}{name}; it belongs to another network.")
+                hint = "it belongs to another network"
+                if name.startswith("network."):
+                    hint += ", or is a checkpoint of timm's, which `ssc import-weights backbone` takes"
+                raise InputError(f"{path} lacks the tensor {prefix}{name}; {hint}.")
             tensor = own
         if tensor.shape != own.shape:
             raise InputError(

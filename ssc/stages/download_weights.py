@@ -123,7 +123,10 @@ def _checksum(address: str, hint: str) -> str:
         return f"sha256:{digits[1]}"
     record = address.replace("/resolve/", "/raw/")
     try:
-        with urlopen(record, timeout=60) as response:
-            return re.search(r"sha256:[0-9a-f]{64}", response.read(1000).decode())[0]
-    except (OSError, HTTPException, UnicodeDecodeError, TypeError) as error:
+        with urlopen(Request(record, headers=AGENT), timeout=60) as response:
+            found = re.search(rb"sha256:[0-9a-f]{64}", response.read(1000))
+    except (OSError, HTTPException) as error:
         raise InputError(f"Could not fetch {record} ({error}); {hint}.") from None
+    if not found:
+        raise InputError(f"{record} does not say the checksum of the weights; {hint}.")
+    return found[0].decode()

@@ -90,7 +90,7 @@ def complete(config: dict) -> dict:
     """
     _refuse_odd_values(config)
     _refuse_moved(config)
-    config = _over_preset(_over_weights(config, Classifier().backbone))
+    config = _over_preset(config)
     completed = _validated(config).model_dump(mode="json")
     known = completed["experiments"]
     for name, own in sweep_experiments(completed["ablation"]["sweeps"]).items():
@@ -134,35 +134,24 @@ def resolve(config: dict, experiment: str) -> Settings:
         shared.append("ready.superpixels")
     if shared:
         raise InputError(f"{where}{shared[0]} is common to all experiments; set it outside of them.")
-    merged = merge(config, _over_weights(own, config["classifier"]["backbone"]))
+    merged = merge(config, own)
     return _validated(merged if seed is None else {**merged, "seed": seed}, where)
 
 
 def _over_preset(config: dict) -> dict:
-    """A configuration laid over the preset that it names, if any."""
-    name, dataset = config.get("preset"), config.get("dataset")
-    if name not in PRESETS:  # None, or what the types refuse
-        return config
+    """A configuration laid over the preset that it names, and over what its key `weights` says of all networks."""
+    name, dataset, word = config.get("preset"), config.get("dataset"), config.get("weights")
     kind = dataset.get("kind", "demo") if isinstance(dataset, dict) else "demo"
-    return merge(preset_settings(name, kind), config) if kind in list(KINDS) else config
-
-
-def _over_weights(own: dict, backbone: str) -> dict:
-    """Settings laid over what their key `weights` says of every network.
-
-    Args:
-        own: the settings.
-        backbone: the classifier's where they name none.
-    """
-    word, classifier = own.get("weights"), own.get("classifier")
-    if not isinstance(word, str):  # None, or what the types refuse
-        return own
-    networks = {name: {"weights": word} for name in ("classifier", "irn", "segmentation")}
-    networks["classifier"]["cdr"] = {"weights": word}
-    if word == "warm_start":  # which vgg19 has none of
-        named = classifier.get("backbone") if isinstance(classifier, dict) else None
-        networks["classifier"]["cdr"]["network"] = named or backbone
-    return merge(networks, own)
+    # What is not known here, the types refuse.
+    base = preset_settings(name, kind) if name in PRESETS and kind in list(KINDS) else {}
+    if isinstance(word, str):
+        base = merge(base, {network: {"weights": word} for network in ("classifier", "irn", "segmentation")})
+        base = merge(base, {"classifier": {"cdr": {"weights": word}}})
+    merged = merge(base, config)
+    own = merged.get("classifier")
+    if word == "warm_start" and isinstance(own, dict) and isinstance(own["cdr"], dict):  # which vgg19 has none of
+        merged["classifier"] = {**own, "cdr": {"network": own.get("backbone", Classifier().backbone), **own["cdr"]}}
+    return merged
 
 
 def split_seed(experiment: str) -> tuple[str, int | None]:

@@ -173,6 +173,17 @@ def check_room(index: Index, settings: Settings, folder: str | Path, *, owners: 
     return told
 
 
+def check_networks(settings: Settings) -> None:
+    """Build the networks of all trainings, on torch's meta device.
+
+    Raises:
+        InputError: one cannot be built of the settings.
+    """
+    from ssc.workflow.training_size import measure_trainings  # with torch, which the reading of the workflow can spare
+
+    measure_trainings(settings, num_classes=1)
+
+
 def _pixel_counts(index: Index) -> list[int]:
     """Height times width of some photos, evenly spaced over the index."""
     counts = []

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ssc.data.index import SPLITS
+from ssc.models.networks import NETWORKS
 from ssc.workflow.settings import Settings
 from ssc.workflow.stage_table import STAGES, TRAININGS, Rule
 
@@ -132,6 +133,13 @@ def start_weights(settings: Settings) -> dict[str, list[str]]:
 def uses_loss_network(settings: Settings) -> bool:
     """Whether the classifier's training compares feature maps of a loss network."""
     return settings.classifier.cdr.enabled and settings.classifier.cdr.loss == "perceptual"
+
+
+def foreign_networks(settings: Settings) -> set[str]:
+    """Networks of timm's that a run trains or compares maps of, which may turn out unfit when they are built."""
+    names = {getattr(settings, stage).backbone for stage in TRAININGS if not ready(settings, stage)}
+    names |= {settings.classifier.cdr.network} if uses_loss_network(settings) else set()
+    return names - {*NETWORKS, "vgg19"}
 
 
 def owner(settings: Settings, stage: str, names: Iterable[str], resolved: Callable[[str], Settings]) -> str:

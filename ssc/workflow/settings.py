@@ -36,6 +36,12 @@ def _network(name: str) -> str:
     return name
 
 
+def _output_stride(stride: int) -> int:
+    if stride not in _STRIDES:
+        raise ValueError(f"{stride} is none of {', '.join(map(str, _STRIDES))}")
+    return stride
+
+
 def _loss_network(name: str) -> str:
     return name if name == "vgg19" else _network(name)
 
@@ -54,7 +60,7 @@ _NAMES = Field(json_schema_extra={"examples": [*NETWORKS, "tf_efficientnet_lite0
 Backbone = Annotated[str, AfterValidator(_network), _NAMES]
 LossNetwork = Annotated[str, AfterValidator(_loss_network), _NAMES]
 _STRIDES = sorted({stride for network in NETWORKS.values() for stride in network.output_strides})
-OutputStride = Annotated[int, Field(json_schema_extra={"enum": _STRIDES})]
+OutputStride = Annotated[int, AfterValidator(_output_stride), Field(json_schema_extra={"enum": _STRIDES})]
 Weights = Annotated[
     str,
     Field(
@@ -156,9 +162,10 @@ class Masks(Section):
 
 
 class WarmStart(Section):
-    """Classification-only training from random weights with the classifier's backbone.
+    """Classification-only training of a backbone from random weights.
 
-    It stands in for ImageNet weights where `weights: warm_start` is, and all experiments of a seed share it.
+    It stands in for ImageNet weights where `weights: warm_start` is. All experiments of a seed share it, and all
+    networks with the classifier's backbone.
     """
 
     epochs: Count = Field(15, description="Passes over the training set.")
@@ -557,13 +564,16 @@ class Common(Section):
     """What all experiments of a data set share."""
 
     aside: ClassVar = frozenset(
-        {"preset", "experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
+        {"preset", "weights", "experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
     )
     preset: Literal["released", "paper", "laptop"] | None = Field(
         None,
         description="Settings that stand in for the defaults: those of the authors' released code, stage by stage, "
-        "of the paper (docs/method.md), or of a computer without a GPU; null: what measured best. Keys that the "
-        "configuration names stand above it.",
+        "of the paper (docs/method.md), or, for a computer without a GPU, small networks without DRS, CDR and ASM; "
+        "null: what measured best. Keys that the configuration names stand above it.",
+    )
+    weights: Literal["imagenet", "warm_start", "none"] | None = Field(
+        None, description="What all networks start from that say nothing of their own, the loss network among them."
     )
     dataset: Demo | Voc | Coco | Folder = Field(
         description="Where the photos and their labels are; its kind says which keys there are."
@@ -620,9 +630,6 @@ class Experiment(Section):
     """What an experiment may set of its own."""
 
     seed: Natural = Field(0, description="Seed of all trainings.")
-    weights: Weights | None = Field(
-        None, description="What all networks start from that say nothing of their own, the loss network among them."
-    )
     classifier: Classifier = Classifier()
     cams: CAMs = CAMs()
     seeds: Seeds = Seeds()

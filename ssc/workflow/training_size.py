@@ -11,8 +11,10 @@ from ssc.affinity import irn_losses
 from ssc.constants import STRIDE
 from ssc.losses import masked_cross_entropy
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet
+from ssc.models.perceptual import loss_network
 from ssc.models.size import count_parameters, saved_bytes
 from ssc.runtime.errors import InputError
+from ssc.workflow.experiments import uses_loss_network
 from ssc.workflow.settings import Settings
 
 Training = tuple[list[nn.Module], Callable[[torch.Tensor], object]]  # networks, and a step's graph of a batch
@@ -51,6 +53,8 @@ def _classifier(settings: Settings, num_classes: int) -> Training:
     model = CAMClassifier(num_classes, **options, drs=own.drs.enabled)
     if not own.cdr.enabled:
         return [model], model
+    if uses_loss_network(settings):
+        loss_network(own.cdr.network)  # which may be refused
     doublings = own.output_stride.bit_length() - 1
     decoder = ReconstructionNet(num_classes, width=own.cdr.width, upsamplings=doublings)
     decoder.recompute = settings.memory == "lean"

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from ssc.cli import main
 from ssc.interop.backbone_weights import import_backbone
@@ -50,8 +51,34 @@ def test_a_loss_networks_checkpoint_is_taken_too(tmp_path):
     whole = randomised(on_meta(torchvision.models.vgg19, weights=None).features)
     torch.save({f"features.{key}": value for key, value in whole.state_dict().items()}, tmp_path / "x.pth")
     import_backbone(tmp_path / "x.pth", tmp_path / "vgg19.safetensors", "vgg19")
-    own, image = VGG19Features(weights=tmp_path / "vgg19.safetensors").eval(), rand(1, 3, 32, 32)
-    assert torch.equal(own(image)[0], whole[:2](image))
+    image = rand(1, 3, 32, 32)
+    for taps, layers in (("relu1", 2), ("pool", 3)):
+        own = VGG19Features(taps=taps, weights=tmp_path / "vgg19.safetensors").eval()
+        assert torch.equal(own(image)[0], whole[:layers](image))
+
+
+def test_a_file_of_torchvisions_second_weights_gets_their_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(randomised(torchvision.models.resnet50(weights=None)).state_dict(), "resnet50-11ad3fa6.pth")
+    assert main(["import-weights", "backbone", "resnet50-11ad3fa6.pth"]) == 0
+    assert [path.name for path in (tmp_path / "resources" / "weights").iterdir()] == ["resnet50_v2.safetensors"]
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 0}, {"num_classes": 7}])
+def test_the_head_of_a_checkpoint_may_be_absent_or_of_other_classes(tmp_path, options):
+    whole = timm.create_model("convnext_atto", **options)
+    torch.save(whole.state_dict(), tmp_path / "x.pth")
+    import_backbone(tmp_path / "x.pth", tmp_path / "own.safetensors", "convnext_atto")
+    own = backbone("convnext_atto", output_stride=32)
+    load_backbone(own, tmp_path / "own.safetensors")
+    key = "stages.3.blocks.1.mlp.fc1.weight"
+    assert torch.equal(own.state_dict()["network.stages_3.blocks.1.mlp.fc1.weight"], whole.state_dict()[key])
+
+
+def test_a_checkpoint_of_timms_in_the_place_of_a_weight_file_is_told(tmp_path):
+    save_file(timm.create_model("convnext_atto").state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="checkpoint of timm's, which `ssc import-weights backbone` takes"):
+        load_backbone(backbone("convnext_atto"), tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(

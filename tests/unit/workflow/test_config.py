@@ -217,10 +217,25 @@ def test_a_preset_stands_below_what_all_networks_start_from():
     assert config(preset="released", weights="none")["segmentation"]["weights"] == "none"
 
 
-def test_an_experiment_says_what_its_networks_start_from():
-    completed = config(experiments={"ssc": {}, "cold": {"weights": "none"}})
-    assert resolve(completed, "cold").irn.weights == "none"
-    assert resolve(completed, "ssc").irn.weights == "imagenet"
+def test_a_loss_network_that_is_named_stays_under_a_warm_start():
+    own = config(preset="laptop", weights="warm_start")["classifier"]
+    assert own["cdr"]["network"] == own["backbone"] == "tf_efficientnet_lite0"
+    named = config(weights="warm_start", classifier={"cdr": {"network": "tiny"}})["classifier"]["cdr"]
+    assert named["network"] == "tiny"
+    assert refusal(weights="warm_start", classifier={"cdr": {"network": "vgg19"}}).startswith(
+        "classifier.cdr.weights: a warm"
+    )
+
+
+def test_what_all_networks_start_from_is_no_experiments_own():
+    sentence = refusal(experiments={"ssc": {}, "cold": {"weights": "none"}})
+    assert sentence.startswith("experiments.cold.weights is common to all experiments")
+
+
+@pytest.mark.parametrize("stride", [0, -16, 12])
+def test_output_strides_of_timms_networks_are_checked_too(stride):
+    sentence = refusal(classifier={"backbone": "convnext_tiny", "output_stride": stride})
+    assert sentence == f"classifier.output_stride: {stride} is none of 4, 8, 16, 32."
 
 
 @pytest.mark.parametrize("section", ["classifier", "irn", "segmentation"])

@@ -101,7 +101,7 @@ MEANING = {
     "term": ("losses.py", "total=step.present,", "total=None,"),
     "choice of the term": ("losses.py", 'Term("alignment", alignment_term)', 'Term("alignment", classification_term)'),
     "constant": ("constants.py", "EPSILON = 1e-5", "EPSILON = 1e-6"),
-    "backbone": ("models/backbones.py", "stride = 4 if name", "stride = 3 if name"),
+    "backbone": ("models/backbones.py", "reached = 2 if tiny", "reached = 3 if tiny"),
     "strides of a backbone": ("models/networks.py", '"resnet50": Network("ssc.models.backbones:ResNetBackbone", (8,',
                               '"resnet50": Network("ssc.models.backbones:ResNetBackbone", (4, 8,'),
     "shuffling": ("training/loader.py", ".permutation(len(self.rows))", ".permutation(len(self.rows))[::-1]"),
