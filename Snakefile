@@ -97,8 +97,8 @@ onstart:
     try:
         if not cached:
             check_downloads({job.wildcards.network: job.output[0] for job in fetched})
-        # Without an index yet, its rule looks whether there is room.
-        if Path(INDEX).exists():
+        # Without an index yet, or anew after a part of it was damaged, its rule looks whether there is room.
+        if Path(INDEX).exists() and Path(CLASSES).exists():
             if experiments.selects_on_val(run):
                 check_val_masks(read_index(INDEX))
             print(check_room(read_index(INDEX), run, RESULTS, owners=shared))
