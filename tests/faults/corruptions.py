@@ -64,7 +64,7 @@ ARTEFACTS = (
     Artefact("counts", "ssc/prediction_counts/val/1-of-2.json", "count_predictions", "evaluate_predictions"),
     Artefact("figures", "ssc/seeds.json", "evaluate_seeds", "metrics"),
 )
-QUICK = ("superpixels/2-of-2.zip", "ssc/*classifier.safetensors.checkpoint", "ssc/cams/1-of-2.zip")
+QUICK = ("classes.txt", "ssc/*classifier.safetensors.checkpoint", "ssc/cams/1-of-2.zip")
 
 
 def corruptions(campaign: Campaign) -> Outcome:

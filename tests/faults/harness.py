@@ -24,7 +24,7 @@ _PROJECT = ("Snakefile", "config.yaml", "config", "envs", "profiles", "report", 
 # The demo's photos as a user's own folder. Trainings have more epochs than in tiny.yaml: some have passed when a kill
 # comes.
 _DATASET = {"name": "tiny", "kind": "folder", "root": "photos", "masks": "masks"}
-_EPOCHS = {"warm_start": 6, "classifier": 10, "irn": 6, "segmentation": 10}
+EPOCHS = {"warm_start": 4, "classifier": 6, "irn": 4, "segmentation": 6}
 # Tables that hold times as a whole, and the columns of another that do.
 _TIMED_FILES = ("costs.tsv", "summary.txt")
 _TIMED_COLUMNS = ("seconds", "memory_mb")
@@ -122,7 +122,7 @@ class Campaign:
         place = self._place(name, cores)
         generate(place.folder / "photos", train=12, val=6, size=48)
         config = yaml.safe_load(TINY.read_text()) | {"dataset": _DATASET}
-        for section, epochs in _EPOCHS.items():
+        for section, epochs in EPOCHS.items():
             config[section]["epochs"] = epochs
         place.configfile.write_text(yaml.safe_dump(config))
         return place

@@ -10,6 +10,7 @@ from ssc.archive import Archive
 from ssc.cams import full_cams
 from ssc.cli import main
 from ssc.models import IRN, CAMClassifier, DeepLabV2
+from tests.faults.harness import EPOCHS
 from tests.faults.matrix import AFTER_CLASSIFIER
 from tests.faults.snakemake import jobs
 from tests.unit.interop.published import published_classifier, published_irn, published_segmentation
@@ -41,7 +42,7 @@ def test_the_released_preset_makes_again_what_it_touches_and_says_what_masks_cho
     assert chosen["segmentation"] == chosen["step: single scale"] == "epoch"
     assert chosen["seeds"] == "threshold" and chosen["seeds at 0.2"] == chosen["pseudo-labels"] == ""
     log = (results(place) / "logs" / "train_segmentation.log").read_text()
-    assert log.count("on the validation masks") == 2
+    assert log.count("on the validation masks") == EPOCHS["segmentation"]
     arrays = Archive(*(results(place) / "cams").glob("*.zip")).arrays("train_0000")
     assert arrays["scale_0"].dtype == "float32" and full_cams(arrays, (48, 48)).shape[1:] == (48, 48)
 
