@@ -99,6 +99,8 @@ onstart:
             check_downloads({job.wildcards.network: job.output[0] for job in fetched})
         # Without an index yet, or anew after a part of it was damaged, its rule looks whether there is room.
         if Path(INDEX).exists() and Path(CLASSES).exists():
+            for file in (INDEX, CLASSES):
+                check_file(file)
             if experiments.selects_on_val(run):
                 check_val_masks(read_index(INDEX))
             print(check_room(read_index(INDEX), run, RESULTS, owners=shared))

@@ -102,7 +102,7 @@ def _between(place: Place, outcome: Outcome, artefact: Artefact, damage: Damage,
     damage(file)
     status, text = place.run("--until", artefact.reader)
     path = str(file.relative_to(place.folder))
-    told = [line for line in text.splitlines() if "Error: " in line and path in line]
+    told = [line for line in text.splitlines() if path in line and ("Error: " in line or "is damaged" in line)]
     if status == 0:
         outcome.stale.append(f"{what}: {artefact.reader} took it for whole")
     elif not told or traceback_in(text):
