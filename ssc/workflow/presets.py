@@ -39,7 +39,7 @@ _LAYERS = (
     (_PUBLISHED, "demo", {"pseudo_labels": {"pad": 196}}),
     (("released",), "demo", {"prediction": {"square": 96}}),
     # Small networks on small windows. Their CAMs cover too much already, so that DRS and ASM push the wrong way, while
-    # averaging over superpixels trains nothing.
+    # averaging over superpixels trains nothing. The thresholds were chosen with the masks of 77 photos of COCO.
     (
         ("laptop",),
         None,
