@@ -19,10 +19,14 @@ def of_owner(experiment, stage, path):
     return path.format(experiment=owner(experiment, stage))
 
 
+def runs_of(experiment):
+    """The runs of an experiment, one per random seed."""
+    return [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
+
+
 def seed_files(experiment):
     """The figures of an experiment's seeds, one file per random seed."""
-    runs = [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
-    return [of_owner(run, "seeds", rules.evaluate_seeds.output.figures) for run in runs]
+    return [of_owner(run, "seeds", rules.evaluate_seeds.output.figures) for run in runs_of(experiment)]
 
 
 def table_experiments():
@@ -65,9 +69,8 @@ def classifier_files():
 
 def classifier_scores(experiment):
     """How well an experiment's classifiers tell classes on val, one file per random seed; none where CAMs are ready."""
-    runs = [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
     path = f"{RUN}/classifier_val.json"
-    return [of_owner(run, "cams", path) for run in runs if not resolved(run).ready.cams]
+    return [of_owner(run, "cams", path) for run in runs_of(experiment) if not resolved(run).ready.cams]
 
 
 SEEDS = {name: seed_files(name) for name in table_experiments()}
@@ -78,8 +81,9 @@ def later_figures(experiment):
     figures = {"pseudo_labels": rules.evaluate_pseudo_labels.output, "segmentation": rules.evaluate_predictions.output}
     owners = {"pseudo_labels": "pseudo_labels", "segmentation": "predictions"}
     stages = list(figures)[: ["seeds", *figures].index(config["ablation"]["until"])]
-    runs = [experiments.with_seed(experiment, seed, resolved) for seed in config["ablation"]["seeds"]]
-    return {stage: [of_owner(run, owners[stage], figures[stage].figures) for run in runs] for stage in stages}
+    return {
+        stage: [of_owner(run, owners[stage], figures[stage].figures) for run in runs_of(experiment)] for stage in stages
+    }
 
 
 CLASSIFIERS = {name: classifier_scores(name) for name in table_experiments()}

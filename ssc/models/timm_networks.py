@@ -71,21 +71,19 @@ class TimmBackbone(Backbone):
         return stages
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        image = image * self.scale + self.shift
-        if self.patch:
-            height, width = image.shape[-2:]
-            rows, columns = -(-height // self.output_stride), -(-width // self.output_stride)
-            image = F.pad(image, (0, columns * self.output_stride - width, 0, rows * self.output_stride - height))
-            size = rows * self.patch, columns * self.patch
-            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
-        if not self.cuts:
-            return list(self.network(image))
         height, width = image.shape[-2:]
-        maps = self.network(F.pad(image, (0, -width % _WHOLE, 0, -height % _WHOLE)))
-        return [
-            each[..., : -(-height // stride), : -(-width // stride)]
-            for each, stride in zip(maps, self.strides, strict=True)
-        ]
+        image = image * self.scale + self.shift
+        if self.patch or self.cuts:
+            step = self.output_stride if self.patch else _WHOLE
+            image = F.pad(image, (0, -width % step, 0, -height % step))
+        if self.patch:
+            size = [side // self.output_stride * self.patch for side in image.shape[-2:]]
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        maps = list(self.network(image))
+        if self.cuts:
+            pairs = zip(maps, self.strides, strict=True)
+            maps = [each[..., : -(-height // stride), : -(-width // stride)] for each, stride in pairs]
+        return maps
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, ...]:
