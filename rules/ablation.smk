@@ -97,6 +97,7 @@ rule score_images:
     input:
         index=INDEX,
         cams=cam_archives(ranking_run()),
+        cam_threshold=ranking_threshold(),
         masks=TRAIN_MASKS,
     output:
         f"{ABLATION}/images.tsv",
@@ -111,7 +112,7 @@ rule score_images:
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        threshold=resolved(ranking_run()).seeds.threshold,
+        settings=resolved(ranking_run()).seeds.decisive(),
         source=source_digest("ssc.stages.seeds"),
     script:
         "../workflow_scripts/score_images.py"

@@ -51,6 +51,12 @@ def ranking_run():
     return first_run("ssc" if "ssc" in names else names[-1])
 
 
+def ranking_threshold():
+    """The threshold of that run's CAMs, where its seeds are reported at it."""
+    run = ranking_run()
+    return of_owner(run, "cams", rules.cam_threshold.output[0]) if resolved(run).seeds.has_auto() else []
+
+
 def cam_archives(run):
     """A run's archives of CAMs."""
     return [of_owner(run, "cams", path) for path in shards(rules.cams.output.archive)]

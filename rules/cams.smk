@@ -33,6 +33,29 @@ rule cams:
         "../workflow_scripts/cams.py"
 
 
+rule cam_threshold:
+    input:
+        index=TRAIN_INDEX,
+        classes=CLASSES,
+        cams=owned("cams", shards(rules.cams.output.archive)),
+    output:
+        f"{RUN}/cam_threshold.json",
+    log:
+        f"{RUN}/logs/cam_threshold.log",
+    benchmark:
+        f"{RUN}/benchmarks/cam_threshold.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        source=source_digest("ssc.stages.cam_threshold"),
+    script:
+        "../workflow_scripts/cam_threshold.py"
+
+
 rule count_seeds:
     input:
         index=TRAIN_SHARD_INDEX,
@@ -63,6 +86,7 @@ rule evaluate_seeds:
         index=TRAIN_INDEX,
         classes=CLASSES,
         shards=shards(rules.count_seeds.output.counts),
+        cam_threshold=cam_threshold("seeds"),
     output:
         **outputs("evaluate_seeds"),
     log:
@@ -76,7 +100,7 @@ rule evaluate_seeds:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        threshold=lambda w: resolved(w.experiment).seeds.threshold,
+        settings=lambda w: resolved(w.experiment).seeds.decisive(),
         source=source_digest("ssc.stages.seeds"),
     script:
         "../workflow_scripts/evaluate_seeds.py"

@@ -131,6 +131,12 @@ def weights(stage):
     return lambda w: experiments.ready(resolved(w.experiment), stage) or trained(w)
 
 
+def cam_threshold(section):
+    """Input function: the threshold of a run's CAMs, where one in a section of its settings is `auto`."""
+    own = owned("cams", f"{RUN}/cam_threshold.json")
+    return lambda w: own(w) if getattr(resolved(w.experiment), section).has_auto() else []
+
+
 def checked(stage):
     """Input function: what is known of ready weights, made only if they fit the data set; nothing where none are named."""
     facts = owned(stage, f"{RUN}/ready/{stage}.json")

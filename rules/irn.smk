@@ -6,6 +6,7 @@ rule irn_labels:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         cams=owned("cams", rules.cams.output.archive),
+        cam_threshold=cam_threshold("irn_labels"),
     output:
         **outputs("irn_labels"),
     log:

@@ -6,6 +6,7 @@ rule random_walk:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         cams=owned("cams", rules.cams.output.archive),
+        cam_threshold=cam_threshold("pseudo_labels"),
         weights=weights("irn"),
         checked=checked("irn"),
     output:

@@ -9,5 +9,6 @@ with job(snakemake):
         cams=snakemake.input.cams,
         output=snakemake.output.archive,
         settings=IRNLabels(**snakemake.params.settings),
+        cam_threshold=snakemake.input.cam_threshold or None,
         threads=snakemake.threads,
     )

@@ -11,6 +11,7 @@ with job(snakemake):
         output=snakemake.output.labels,
         confidence=snakemake.output.confidence,
         settings=PseudoLabels(**snakemake.params.settings),
+        cam_threshold=snakemake.input.cam_threshold or None,
         device=snakemake.config["device"],
         precision=snakemake.params.precision,
         threads=snakemake.threads,

@@ -1,5 +1,6 @@
 from ssc.stages.seeds import score_images
 from ssc.workflow.job import job
+from ssc.workflow.settings import Seeds
 
 with job(snakemake):
     score_images(
@@ -7,5 +8,6 @@ with job(snakemake):
         cams=snakemake.input.cams,
         masks=snakemake.input.masks,
         output=snakemake.output[0],
-        threshold=snakemake.params.threshold,
+        settings=Seeds(**snakemake.params.settings),
+        cam_threshold=snakemake.input.cam_threshold or None,
     )

@@ -11,13 +11,21 @@ from ssc.data.photos import read_image
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 from ssc.seeds import confident_labels
+from ssc.stages.cam_threshold import settle
 from ssc.workflow import cache
 from ssc.workflow.provenance import fingerprint
 from ssc.workflow.settings import IRNLabels
 
 
 def write_irn_labels(
-    *, index: str | Path, shard: str, cams: str | Path, output: str | Path, settings: IRNLabels, threads: int = 1
+    *,
+    index: str | Path,
+    shard: str,
+    cams: str | Path,
+    output: str | Path,
+    settings: IRNLabels,
+    cam_threshold: str | Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Write the confident labels of one shard of the training split as an archive of palette PNGs `<id>.png`.
 
@@ -25,9 +33,11 @@ def write_irn_labels(
         index, shard, cams: the images and the shard's CAM archive.
         output: archive to write.
         settings: the section `irn_labels`.
+        cam_threshold: see `ssc.stages.cam_threshold.settle`.
         threads: images refined at the same time.
     """
     archive = Archive(cams)
+    settings = settle(settings, cam_threshold)
 
     def refine(row: Row) -> tuple[Row, np.ndarray]:
         image = read_image(row.image)

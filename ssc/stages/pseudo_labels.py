@@ -18,6 +18,7 @@ from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 from ssc.seeds import argmax_labels
 from ssc.stages.batching import Photo, infer, pixel_budget, stack_views
+from ssc.stages.cam_threshold import settle
 from ssc.workflow import cache
 from ssc.workflow.provenance import fingerprint
 from ssc.workflow.settings import PseudoLabels
@@ -32,6 +33,7 @@ def write_pseudo_labels(
     output: str | Path,
     confidence: str | Path,
     settings: PseudoLabels,
+    cam_threshold: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     threads: int = 1,
@@ -44,9 +46,11 @@ def write_pseudo_labels(
         output: archive of pseudo-labels (0..C).
         confidence: archive of masks (1 = confident).
         settings: the section `pseudo_labels`.
+        cam_threshold: see `ssc.stages.cam_threshold.settle`.
         device, precision: see the config.
         threads: photos read, and results finished, at the same time.
     """
+    settings = settle(settings, cam_threshold)
     device = select_device(device)
     precision = select_precision(precision, device)
     model = load_part(weights, "irn", IRN, device=device)

@@ -14,7 +14,9 @@ from ssc.metrics import confusion, image_miou, summary, threshold_counts
 from ssc.runtime.files import read_json, write_json
 from ssc.runtime.progress import track
 from ssc.seeds import strongest_class
+from ssc.stages.cam_threshold import settle
 from ssc.stages.evaluate import write_scores
+from ssc.workflow.settings import Seeds
 
 
 def count_seeds(
@@ -55,16 +57,19 @@ def score_images(
     cams: Sequence[str | Path],
     masks: Sequence[str | Path],
     output: str | Path,
-    threshold: float,
+    settings: Seeds,
+    cam_threshold: str | Path | None = None,
 ) -> None:
-    """Write the mIoU of each training image's seeds at one background threshold as a table.
+    """Write the mIoU of each training image's seeds at the reported background threshold as a table.
 
     Args:
         index: the index.
         cams, masks: shard archives of the training split; images without a mask take no part.
         output: TSV to write.
-        threshold: see `count_seeds`.
+        settings: the section `seeds`.
+        cam_threshold: see `ssc.stages.cam_threshold.settle`.
     """
+    threshold = settle(settings, cam_threshold).threshold
     table = read_index(index)
     rows, scores = track(table.split("train"), "seeds by image"), {}
     for row, target, arrays in _masked(rows, Archive(*cams), Archive(*masks)):
@@ -86,14 +91,31 @@ def _strongest(arrays: Arrays, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
     return strongest_class(arrays["classes"].astype(np.int64), full_cams(arrays, size))
 
 
-def summarise_seeds(*, index: str | Path, shards: Sequence[str | Path], output: str | Path, threshold: float) -> None:
-    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold; the best
-    point of the maps at stride 4 as `at_stride_4`, where the seeds are made of others."""
+def summarise_seeds(
+    *,
+    index: str | Path,
+    shards: Sequence[str | Path],
+    output: str | Path,
+    settings: Seeds,
+    cam_threshold: str | Path | None = None,
+) -> None:
+    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold, or the
+    nearest to it of the sweep; the best point of the maps at stride 4 as `at_stride_4`, where the seeds are made of
+    others.
+
+    Args:
+        index: the index.
+        shards: JSON files of `count_seeds`, of all shards.
+        output: JSON file to write.
+        settings: the section `seeds`.
+        cam_threshold: see `ssc.stages.cam_threshold.settle`.
+    """
     classes = read_index(index).classes
     parts = [read_json(path) for path in shards]
     thresholds = parts[0]["thresholds"]
     curve = _curve([part["counts"] for part in parts], classes)
-    best, fixed = _best(curve), thresholds.index(threshold)
+    best, reported = _best(curve), settle(settings, cam_threshold).threshold
+    fixed = int(np.argmin(np.abs(np.subtract(thresholds, reported))))
     result = {
         "stage": "seeds",
         "split": "train",

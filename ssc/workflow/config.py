@@ -276,7 +276,7 @@ def _check_downloads(settings: Settings, where: str) -> None:
 
 
 def _check_thresholds(settings: Settings, where: str) -> None:
-    if settings.seeds.threshold not in settings.seeds.thresholds:
+    if not settings.seeds.has_auto() and settings.seeds.threshold not in settings.seeds.thresholds:
         raise InputError(f"{where}seeds.threshold: {settings.seeds.threshold} is not among thresholds; add it there.")
 
 

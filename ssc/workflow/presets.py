@@ -39,7 +39,7 @@ _LAYERS = (
     (_PUBLISHED, "demo", {"pseudo_labels": {"pad": 196}}),
     (("released",), "demo", {"prediction": {"square": 96}}),
     # Small networks on small windows. Their CAMs cover too much already, so that DRS and ASM push the wrong way, while
-    # averaging over superpixels trains nothing. The thresholds were chosen with the masks of 77 photos of COCO.
+    # averaging over superpixels trains nothing.
     (
         ("laptop",),
         None,
@@ -59,10 +59,10 @@ _LAYERS = (
                 "asm": {"enabled": False},
             },
             "cams": {"refine": "superpixels"},
-            "seeds": {"threshold": 0.4},
-            "irn_labels": {"foreground_threshold": 0.5, "background_threshold": 0.25},
+            "seeds": {"threshold": "auto"},
+            "irn_labels": {"foreground_threshold": "auto", "background_threshold": "auto"},
             "irn": {"backbone": _SMALL, "batch_size": 8, "crop": 256, "scale": [0.5, 1.0], "momentum": 0.9},
-            "pseudo_labels": {"threshold": 0.4},
+            "pseudo_labels": {"threshold": "auto"},
             "segmentation": {
                 "backbone": _SMALL,
                 "output_stride": 16,

@@ -7,7 +7,7 @@ config/schema.json and docs/config.md are generated from these classes, see `ssc
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ssc.models.networks import NETWORKS, check_network
 from ssc.workflow.section import Section
@@ -42,6 +42,12 @@ def _output_stride(stride: int) -> int:
     return stride
 
 
+def _threshold(value: float | str) -> float | str:
+    if value != "auto" and (isinstance(value, str) or not 0 <= value <= 1):
+        raise ValueError(f"{value!r} is neither a number from 0 to 1 nor auto")
+    return value
+
+
 def _loss_network(name: str) -> str:
     return name if name == "vgg19" else _network(name)
 
@@ -51,6 +57,12 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[
+    float | str,
+    Field(union_mode="left_to_right"),
+    AfterValidator(_threshold),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"const": "auto", "type": "string"}]}),
+]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 ColourDeviation = Annotated[float, Field(ge=1)]  # below, the lattice of the CRF has no room
 Scales = Annotated[list[Positive], Field(min_length=1)]
@@ -223,12 +235,18 @@ class CAMs(Section):
 class Seeds(Section):
     """Evaluation of the CAMs as seeds."""
 
+    auto: ClassVar = {"threshold": 1.0}
+
     thresholds: Annotated[list[Share], AfterValidator(_ascending)] = Field(
         [round(0.05 * step, 2) for step in range(1, 20)],
         min_length=1,
         description="Background thresholds of the sweep, ascending.",
     )
-    threshold: Share = Field(0.2, description="The background threshold that is reported beside the best.")
+    threshold: Threshold = Field(
+        0.2,
+        description="The background threshold that is reported beside the best; auto: that of the sweep which is nearest "
+        "to the CAMs' own, found without masks.",
+    )
 
 
 class CRF(Section):
@@ -261,8 +279,16 @@ class LabelCRF(CRF):
 class IRNLabels(Section):
     """Confident labels for IRN from two dense-CRF passes."""
 
-    foreground_threshold: Share = Field(0.3, description="Background threshold of the pass for certain foreground.")
-    background_threshold: Share = Field(0.1, description="Background threshold of the pass for certain background.")
+    auto: ClassVar = {"foreground_threshold": 1.5, "background_threshold": 0.5}  # as 0.3 and 0.1 are to the seeds' 0.2
+
+    foreground_threshold: Threshold = Field(
+        0.3,
+        description="Background threshold of the pass for certain foreground; auto: 1.5 times the CAMs' own.",
+    )
+    background_threshold: Threshold = Field(
+        0.1,
+        description="Background threshold of the pass for certain background; auto: half the CAMs' own.",
+    )
     crf: LabelCRF = LabelCRF()
 
 
@@ -286,6 +312,8 @@ class IRN(Section):
 class PseudoLabels(Section):
     """Random walk over the class-boundary map."""
 
+    auto: ClassVar = {"threshold": 1.4}  # docs/method.md says what came of it
+
     scale: Positive = Field(
         1.0, description="Factor of the photo's size at which the walk runs; above 1 for small photos."
     )
@@ -305,7 +333,9 @@ class PseudoLabels(Section):
         description="When the scores are divided by their maximum: before they are enlarged to the photo, or after "
         "it [R].",
     )
-    threshold: Share = Field(0.25, description="Background threshold of the scores after the walk.")
+    threshold: Threshold = Field(
+        0.25, description="Background threshold of the scores after the walk; auto: 1.4 times the CAMs' own."
+    )
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
     rounding: Literal["up", "down"] = Field(
         "up", description="How that number of pixels is rounded: up, and ties at the border are kept, or down [R]."

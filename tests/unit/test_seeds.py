@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from skimage.filters import threshold_li
 
 from ssc import crf, seeds
 from ssc.seeds import argmax_labels, confident_labels, strongest_class
@@ -115,3 +116,33 @@ def test_strongest_class_of_cams():
 def test_without_labels_the_background_is_strongest():
     best, score = strongest_class(np.array([], int), torch.zeros(0, 11, 14))
     assert best.shape == score.shape == (11, 14) and not best.any() and not score.any()
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=12).filter(any))
+@settings(deadline=None)
+def test_the_cross_entropy_threshold_is_the_best_border_of_all(histogram):
+    values = [(k + 0.5) / len(histogram) for k, count in enumerate(histogram) for _ in range(count)]
+
+    def cross_entropy(border: float) -> float:
+        total = 0.0
+        for side in ([v for v in values if v < border], [v for v in values if v > border]):
+            total += sum(v * np.log(v / np.mean(side)) for v in side)
+        return total
+
+    found = seeds.cross_entropy_threshold(np.array(histogram))
+    borders = [k / len(histogram) for k in range(1, len(histogram))]
+    assert found in borders
+    assert cross_entropy(found) == pytest.approx(min(map(cross_entropy, borders)), abs=1e-9)
+
+
+def test_the_cross_entropy_threshold_is_near_that_of_scikit_image():
+    rng = np.random.default_rng(3)
+    values = np.concatenate([rng.beta(1, 6, 4000), rng.beta(4, 3, 1500)])
+    histogram = np.histogram(values, 256, (0, 1))[0]
+    assert seeds.cross_entropy_threshold(histogram) == pytest.approx(threshold_li(values), abs=2 / 256)
+    assert seeds.cross_entropy_threshold(histogram / 7e5) == seeds.cross_entropy_threshold(histogram)
+
+
+def test_an_empty_histogram_has_no_threshold():
+    with pytest.raises(ValueError, match="empty"):
+        seeds.cross_entropy_threshold(np.zeros(8))

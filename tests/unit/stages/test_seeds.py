@@ -5,8 +5,9 @@ from ssc import archive
 from ssc.archive import Archive
 from ssc.data.index import read_index
 from ssc.data.photos import read_image
-from ssc.runtime.files import read_json, read_table
+from ssc.runtime.files import read_json, read_table, write_json
 from ssc.stages.seeds import count_seeds, score_images, summarise_seeds
+from ssc.workflow.settings import Seeds
 
 CLASSES = 3
 MASK_SIZES = {"a": (32, 48), "b": (29, 35)}
@@ -59,7 +60,7 @@ def test_seeds_equal_an_argmax_per_threshold(seeds, tmp_path):
     shards = [tmp_path / f"{k}.json" for k in (1, 2, 3)]
     for k, output in enumerate(shards, start=1):
         count_seeds(index=index, shard=f"{k}-of-3", cams=cams, masks=masks, output=output, thresholds=thresholds)
-    summarise_seeds(index=index, shards=shards, output=tmp_path / "seeds.json", threshold=0.3)
+    summarise_seeds(index=index, shards=shards, output=tmp_path / "seeds.json", settings=Seeds(threshold=0.3))
     result = read_json(tmp_path / "seeds.json")
 
     curve = []
@@ -89,6 +90,23 @@ def test_seeds_equal_an_argmax_per_threshold(seeds, tmp_path):
     assert list(result["iou"]) == ["background", "orbi", "quado", "trixi"]
 
 
+def test_an_automatic_threshold_is_reported_at_the_nearest_of_the_sweep(seeds, tmp_path):
+    index, cams, masks = seeds
+    own = {"index": index, "shards": [tmp_path / "counts.json"], "output": tmp_path / "seeds.json"}
+    count_seeds(index=index, shard="1-of-1", cams=cams, masks=masks, output=own["shards"][0], thresholds=[0.1, 0.4, 0.8])
+    write_json(tmp_path / "threshold.json", {"threshold": 0.52, "images": 2})
+    summarise_seeds(**own, settings=Seeds(threshold="auto"), cam_threshold=tmp_path / "threshold.json")
+    result = read_json(tmp_path / "seeds.json")
+    assert result["at_fixed_threshold"]["threshold"] == 0.4
+    assert result["at_fixed_threshold"]["miou"] == result["curve"][1]["miou"]
+    for setting, name in ((Seeds(threshold=0.52), "number"), (Seeds(threshold="auto"), "auto")):
+        score_images(
+            index=index, cams=[cams], masks=[masks], output=tmp_path / name, settings=setting,
+            cam_threshold=tmp_path / "threshold.json",
+        )  # fmt: skip
+    assert (tmp_path / "number").read_text() == (tmp_path / "auto").read_text()
+
+
 def test_seeds_of_photos_without_labels_are_background(seeds, tmp_path):
     index, cams, _ = seeds
     with archive.write(tmp_path / "masks.zip") as masks:
@@ -113,7 +131,7 @@ def test_seeds_without_any_mask_have_no_figures(seeds, tmp_path):
         pass
     shard = {"index": index, "shard": "1-of-1", "cams": cams, "masks": tmp_path / "masks.zip"}
     count_seeds(**shard, output=tmp_path / "counts.json", thresholds=[0.1, 0.2])
-    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], output=tmp_path / "seeds.json", threshold=0.2)
+    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], output=tmp_path / "seeds.json", settings=Seeds())
     result = read_json(tmp_path / "seeds.json")
     assert result["images"] == result["pixels"] == 0
     assert result["miou"] is None and result["at_fixed_threshold"]["threshold"] == 0.2
@@ -121,7 +139,7 @@ def test_seeds_without_any_mask_have_no_figures(seeds, tmp_path):
 
 def test_seeds_of_each_image_at_one_threshold(seeds, tmp_path):
     index, cams, masks = seeds
-    score_images(index=index, cams=[cams], masks=[masks], output=tmp_path / "images.tsv", threshold=0.55)
+    score_images(index=index, cams=[cams], masks=[masks], output=tmp_path / "images.tsv", settings=Seeds(threshold=0.55))
     expected = {}
     for name in MASK_SIZES:
         classes, maps = Archive(cams).cams(name)
@@ -152,7 +170,7 @@ def test_seeds_of_maps_at_the_size_of_the_photo_are_reported_beside_those_of_str
         for k, output in enumerate(shards, start=1):
             shard = {"index": index, "shard": f"{k}-of-2", "cams": tmp_path / f"{name}.zip", "masks": masks}
             count_seeds(**shard, output=output, thresholds=thresholds)
-        summarise_seeds(index=index, shards=shards, output=tmp_path / f"{name}.json", threshold=0.3)
+        summarise_seeds(index=index, shards=shards, output=tmp_path / f"{name}.json", settings=Seeds(threshold=0.3))
         return read_json(tmp_path / f"{name}.json")
 
     full = {row.id: rng.random((len(row.labels), 48, 48), np.float32) for row in read_index(index).split("train")}
