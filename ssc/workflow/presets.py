@@ -70,8 +70,10 @@ _LAYERS = (
                 "batch_size": 8,
                 "crop": 256,
                 "scales": [0.5, 0.75, 1.0],
+                # Branches that reach no further than the small windows do: others see nothing but padding in training.
+                "rates": [1, 2, 4, 6],
                 "lr": 0.001,
-                "head_lr": 0.002,
+                "head_lr": 0.001,
                 "freeze_norm": True,
             },
             "prediction": {"scales": [0.75, 1.0]},

@@ -244,7 +244,7 @@ class Seeds(Section):
     )
     threshold: Threshold = Field(
         0.2,
-        description="The background threshold that is reported beside the best; auto: that of the sweep which is nearest "
+        description="The background threshold that is reported beside the best; auto: that of the sweep nearest "
         "to the CAMs' own, found without masks.",
     )
 
