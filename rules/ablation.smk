@@ -31,7 +31,13 @@ rule ablation_table:
     input:
         measured([file for files in SEEDS.values() for file in files]),
         [file for files in CLASSIFIERS.values() for file in files],
-        [file for stages in LATER.values() for files in stages.values() for file in files],
+        [
+            file
+            for stages in FOLLOWED.values()
+            for kinds in stages.values()
+            for files in kinds.values()
+            for file in files
+        ],
     output:
         table=report(
             f"{ABLATION}/table.tsv",
@@ -39,6 +45,7 @@ rule ablation_table:
             category="ablation",
             labels={"what": "Experiments"},
         ),
+        stages=f"{ABLATION}/stages.tsv",
         markdown=f"{ABLATION}/table.md",
         curves=report(
             f"{ABLATION}/curves.png",
@@ -57,9 +64,8 @@ rule ablation_table:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        experiments=SEEDS,
+        followed=FOLLOWED,
         classifiers=CLASSIFIERS,
-        later=LATER,
         dataset=config["dataset"]["name"],
         source=source_digest("ssc.report.curves"),
     script:

@@ -79,21 +79,27 @@ def classifier_scores(experiment):
     return [of_owner(run, "cams", path) for run in runs_of(experiment) if not resolved(run).ready.cams]
 
 
-SEEDS = {name: seed_files(name) for name in table_experiments()}
-
-
-def later_figures(experiment):
-    """The figures of the stages after the seeds that the table follows an experiment to, by stage a file per random seed."""
-    figures = {"pseudo_labels": rules.evaluate_pseudo_labels.output, "segmentation": rules.evaluate_predictions.output}
-    owners = {"pseudo_labels": "pseudo_labels", "segmentation": "predictions"}
-    stages = list(figures)[: ["seeds", *figures].index(config["ablation"]["until"])]
+def followed(experiment):
+    """The seeds and the stages that the table follows an experiment to: by stage `figures` and `regions`, each a file
+    per random seed."""
+    stages = {
+        "seeds": ("seeds", rules.evaluate_seeds.output),
+        "pseudo_labels": ("pseudo_labels", rules.evaluate_pseudo_labels.output),
+        "segmentation": ("predictions", rules.evaluate_predictions.output),
+    }
+    last = list(stages).index(config["ablation"]["until"])
     return {
-        stage: [of_owner(run, owners[stage], figures[stage].figures) for run in runs_of(experiment)] for stage in stages
+        stage: {
+            kind: [of_owner(run, making, getattr(files, kind)) for run in runs_of(experiment)]
+            for kind in ("figures", "regions")
+        }
+        for stage, (making, files) in list(stages.items())[: last + 1]
     }
 
 
+FOLLOWED = {name: followed(name) for name in table_experiments()}
+SEEDS = {name: stages["seeds"]["figures"] for name, stages in FOLLOWED.items()}
 CLASSIFIERS = {name: classifier_scores(name) for name in table_experiments()}
-LATER = {name: later_figures(name) for name in table_experiments()}
 SWEEPS = {
     name: {value: seed_files(experiments.sweep_name(name, value)) for value in sweep["values"]}
     for name, sweep in config["ablation"]["sweeps"].items()

@@ -61,6 +61,7 @@ rule count_seeds:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         cams=owned("cams", rules.cams.output.archive),
+        cam_threshold=cam_threshold("seeds"),
         masks=rules.masks.output.archive.replace("{split}", "train"),
     output:
         **outputs("count_seeds"),
@@ -75,7 +76,7 @@ rule count_seeds:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        thresholds=lambda w: resolved(w.experiment).seeds.thresholds,
+        settings=lambda w: resolved(w.experiment).seeds.decisive(),
         source=source_digest("ssc.stages.seeds"),
     script:
         "../workflow_scripts/count_seeds.py"
@@ -86,7 +87,6 @@ rule evaluate_seeds:
         index=TRAIN_INDEX,
         classes=CLASSES,
         shards=shards(rules.count_seeds.output.counts),
-        cam_threshold=cam_threshold("seeds"),
     output:
         **outputs("evaluate_seeds"),
     log:
@@ -100,7 +100,6 @@ rule evaluate_seeds:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        settings=lambda w: resolved(w.experiment).seeds.decisive(),
         source=source_digest("ssc.stages.seeds"),
     script:
         "../workflow_scripts/evaluate_seeds.py"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
-from scipy import ndimage
 
 from ssc.constants import IGNORE
 
@@ -151,55 +150,6 @@ def image_miou(counts: np.ndarray) -> float | None:
     measured = shown > 0
     measured[0] = union[0] > 0  # Background may be in neither map.
     return float(np.mean(hit[measured] / union[measured])) if measured.any() else None
-
-
-REGION_COUNTS = ("area", "intersection", "union", "boundary_intersection", "boundary_union")
-"""What `region_counts` counts of a class in an image, in pixels."""
-
-
-def region_counts(target: np.ndarray, prediction: np.ndarray, *, ignore_index: int = IGNORE) -> dict[int, np.ndarray]:
-    """Counts of one image by class: what mean IoU, boundary IoU (Cheng et al., CVPR 2021) and IoU by size add up.
-
-    The boundary of a class is the part of its region, in the image's border too, that is nearer to the region's outside
-    than 2 % of the image's diagonal. Ignored pixels count nowhere; for the distances they belong to the region of the
-    pixel next to them, else VOC's void, which lies on the objects' contours, would move the boundaries.
-
-    Args:
-        target, prediction: integer maps (H, W).
-        ignore_index: target value that takes no part.
-
-    Returns:
-        For each class that either map has at a counted pixel, int64 (5,): the area of its region in the target, and
-        intersection and union of the regions and of their boundaries.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    if target.shape != prediction.shape:
-        raise ValueError(f"target {target.shape} and prediction {prediction.shape} differ in shape")
-    counted = target != ignore_index
-    if not counted.any():
-        return {}
-    if not counted.all():
-        nearest = ndimage.distance_transform_edt(~counted, return_distances=False, return_indices=True)
-        target = target[tuple(nearest)]
-    width = max(1, round(0.02 * float(np.hypot(*target.shape))))
-    found = {}
-    for label in np.union1d(target[counted], prediction[counted]):
-        regions = target == label, prediction == label
-        boundaries = [region & ~_eroded(region, width) for region in regions]
-        pairs = [
-            np.count_nonzero(how(*pair) & counted)
-            for pair in (regions, boundaries)
-            for how in (np.logical_and, np.logical_or)
-        ]
-        found[int(label)] = np.array([np.count_nonzero(regions[0] & counted), *pairs])
-    return found
-
-
-def _eroded(region: np.ndarray, width: int) -> np.ndarray:
-    """The pixels whose square of 2 `width` + 1 pixels lies in a region (H, W); there is nothing outside the image."""
-    return ndimage.minimum_filter(region, size=2 * width + 1, mode="constant", cval=0)
 
 
 def threshold_counts(

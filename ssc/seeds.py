@@ -8,6 +8,8 @@ import torch
 from ssc.constants import IGNORE
 from ssc.crf import DenseCRF
 
+_POWER = 1.5  # of the divergence by which values differ from the mean of their group
+
 
 def argmax_labels(cams: torch.Tensor, threshold: float) -> np.ndarray:
     """Position of the largest of [threshold, cams] at each pixel: (K, H, W) to int64 (H, W) in 0..K, 0 is background.
@@ -20,10 +22,12 @@ def argmax_labels(cams: torch.Tensor, threshold: float) -> np.ndarray:
     return torch.where(values > threshold, positions + 1, 0).numpy()
 
 
-def cross_entropy_threshold(histogram: np.ndarray) -> float:
-    """The threshold that leaves the least cross entropy between values and the mean of their side of it.
+def background_threshold(histogram: np.ndarray) -> float:
+    """The threshold that splits values into two groups which differ least from their means, found without masks.
 
-    Li and Lee, Pattern Recognition 26 (1993), found by looking at every border between two bins.
+    They differ by a Bregman divergence, the beta divergence at 1.5: sum of x^1.5 - m^1.5 over the values x of a group
+    with mean m, up to a factor. At 2 this is Otsu's criterion, in the limit 1 that of Li and Lee (1993); docs/method.md
+    compares them.
 
     Args:
         histogram: (B,), B >= 2, how often a value falls into each of B bins of equal width from 0 to 1; any scale.
@@ -42,7 +46,8 @@ def cross_entropy_threshold(histogram: np.ndarray) -> float:
     for way in (1, -1):  # below a border, from the lowest up; above it, from the highest down
         count, total = (np.cumsum(part[::way])[::way] for part in (counts, sums))
         count, total = (part[:-1] if way == 1 else part[1:] for part in (count, total))
-        gain += total * np.log(np.divide(total, count, out=np.ones_like(total), where=count > 0))
+        mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        gain += count * mean**_POWER
     return float((np.argmax(gain) + 1) / len(counts))
 
 

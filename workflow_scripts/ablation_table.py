@@ -4,11 +4,12 @@ from ssc.workflow.job import job
 
 with job(snakemake):
     write_ablation(
-        experiments=snakemake.params.experiments,
+        experiments=snakemake.params.followed,
         classifiers=snakemake.params.classifiers,
-        later=snakemake.params.later,
         table=snakemake.output.table,
+        stages=snakemake.output.stages,
         markdown=snakemake.output.markdown,
         dataset=snakemake.params.dataset,
     )
-    plot_experiment_curves(snakemake.params.experiments, snakemake.output.curves)
+    seeds = {name: stages["seeds"]["figures"] for name, stages in snakemake.params.followed.items()}
+    plot_experiment_curves(seeds, snakemake.output.curves)

@@ -1,5 +1,6 @@
 from ssc.stages.seeds import count_seeds
 from ssc.workflow.job import job
+from ssc.workflow.settings import Seeds
 
 with job(snakemake):
     count_seeds(
@@ -8,5 +9,6 @@ with job(snakemake):
         cams=snakemake.input.cams,
         masks=snakemake.input.masks,
         output=snakemake.output.counts,
-        thresholds=snakemake.params.thresholds,
+        settings=Seeds(**snakemake.params.settings),
+        cam_threshold=snakemake.input.cam_threshold or None,
     )

@@ -9,6 +9,7 @@ with job(snakemake):
         shards=snakemake.input.shards,
         output=snakemake.output.figures,
         images=snakemake.output.images,
+        regions=snakemake.output.regions,
         chosen_by_masks=snakemake.params.get("chosen_by_masks"),
         steps=snakemake.params.get("steps", []),
     )

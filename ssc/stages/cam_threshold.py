@@ -10,14 +10,14 @@ from ssc.data.index import read_index
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json
 from ssc.runtime.progress import track
-from ssc.seeds import cross_entropy_threshold
+from ssc.seeds import background_threshold
 from ssc.workflow.section import Section
 
 _BINS = 256
 
 
 def write_cam_threshold(*, index: str | Path, cams: Sequence[str | Path], output: str | Path) -> None:
-    """Write the `ssc.seeds.cross_entropy_threshold` of the strongest CAM at the cells of stride 4, as JSON: `threshold`
+    """Write the `ssc.seeds.background_threshold` of the strongest CAM at the cells of stride 4, as JSON: `threshold`
     (0..1) and `images`, the number of photos. All photos with labels count alike, whatever their size.
 
     Args:
@@ -36,7 +36,7 @@ def write_cam_threshold(*, index: str | Path, cams: Sequence[str | Path], output
             images += 1
     if not images:
         raise InputError("No training photo has a label, so that no CAM tells a threshold; write numbers for `auto`.")
-    write_json(output, {"threshold": cross_entropy_threshold(shares), "images": images})
+    write_json(output, {"threshold": background_threshold(shares), "images": images})
 
 
 def settle(settings: Section, cam_threshold: str | Path | None) -> Section:

@@ -12,6 +12,7 @@ from ssc.constants import IGNORE
 from ssc.data.index import Row, read_index
 from ssc.interop.folders import label_maps
 from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
+from ssc.regions import COUNTS, region_counts, region_figures
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json, write_table
 from ssc.runtime.progress import track
@@ -39,7 +40,8 @@ def count_labels(
         index, split, shard: the images; those without a mask take no part.
         stage: name of the stage in the metrics.
         labels, masks: the shard's archives of label maps and of ground truth.
-        output: JSON file: `counts`, a matrix by name of the stage, step or baseline, and `miou` by image id.
+        output: JSON file: `counts`, a matrix by name of the stage, step or baseline, and by image id `miou` and
+            `regions`, the stage's `ssc.regions.region_counts`.
         steps: names of the test-time steps that led to the label maps, the last being the maps themselves.
         step_labels: the shard's archive of `<step>/<image id>.png` for the steps before the last.
 
@@ -56,7 +58,7 @@ def count_labels(
     }
     num_classes = table.num_classes + 1
     totals = {name: np.zeros((num_classes, num_classes), np.int64) for name in predictors}
-    scores = {}
+    scores, regions = {}, {}
     for row in track([row for row in table.shard(split, shard) if row.id in truth], f"{stage} {shard}"):
         target = truth.labels(row.id)
         for name, predict in predictors.items():
@@ -67,7 +69,9 @@ def count_labels(
             totals[name] += counts
             if name == stage:
                 scores[row.id] = image_miou(counts)
-    write_json(output, {"counts": {name: counts.tolist() for name, counts in totals.items()}, "miou": scores})
+                regions[row.id] = as_lists(region_counts(target, labels_of_row))
+    found = {name: counts.tolist() for name, counts in totals.items()}
+    write_json(output, {"counts": found, "miou": scores, "regions": regions})
 
 
 def summarise_labels(
@@ -78,6 +82,7 @@ def summarise_labels(
     shards: Sequence[str | Path],
     output: str | Path,
     images: str | Path,
+    regions: str | Path,
     steps: Sequence[str] = (),
     chosen_by_masks: str | None = None,
 ) -> None:
@@ -89,6 +94,7 @@ def summarise_labels(
         shards: its JSON files, of all shards.
         output: JSON file.
         images: table of the images' mIoU, see `write_scores`.
+        regions: table of the images' regions, see `summarise_regions`.
         chosen_by_masks: what masks have chosen of the stage, such as the epoch of its training; None for nothing.
 
     Raises:
@@ -111,10 +117,36 @@ def summarise_labels(
             "images": len(scores),
             "chosen_by_masks": chosen_by_masks,
             **own,
+            **summarise_regions(parts, table.split(split), regions),
             "steps": {step: figures.get(step, own)["miou"] for step in steps},
             "baselines": {name: figures[name]["miou"] for name in ("all background", "image label")},
         },
     )
+
+
+def as_lists(counts: Mapping[int, np.ndarray]) -> dict[int, list[int]]:
+    """Counts of the regions of an image, as JSON has them."""
+    return {label: values.tolist() for label, values in counts.items()}
+
+
+def summarise_regions(parts: Sequence[Mapping], rows: Sequence[Row], output: str | Path) -> dict[str, float | None]:
+    """Write the regions of all images as a table: `id`, `class` (its id, 0 is background) and `ssc.regions.COUNTS`.
+
+    Args:
+        parts: of the shards, what their JSON files hold: `regions` by image id.
+        rows: the images, in the order of the table.
+        output: TSV to write.
+
+    Returns:
+        The figures of `ssc.regions.region_figures`.
+    """
+    found = {name: regions for part in parts for name, regions in part["regions"].items()}
+    lines = [
+        (row.id, int(label), *counts) for row in rows if row.id in found for label, counts in found[row.id].items()
+    ]
+    table = pd.DataFrame(lines, columns=["id", "class", *COUNTS])
+    write_table(output, table)
+    return region_figures(table["class"].to_numpy(np.int64), table[[*COUNTS]].to_numpy(np.int64))
 
 
 def write_scores(path: str | Path, scores: Mapping[str, float | None]) -> None:

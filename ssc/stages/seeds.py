@@ -11,11 +11,12 @@ from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
 from ssc.interop.folders import Arrays
 from ssc.metrics import confusion, image_miou, summary, threshold_counts
+from ssc.regions import region_counts
 from ssc.runtime.files import read_json, write_json
 from ssc.runtime.progress import track
 from ssc.seeds import strongest_class
 from ssc.stages.cam_threshold import settle
-from ssc.stages.evaluate import write_scores
+from ssc.stages.evaluate import as_lists, summarise_regions, write_scores
 from ssc.workflow.settings import Seeds
 
 
@@ -26,28 +27,40 @@ def count_seeds(
     cams: str | Path,
     masks: str | Path,
     output: str | Path,
-    thresholds: Sequence[float],
+    settings: Seeds,
+    cam_threshold: str | Path | None = None,
 ) -> None:
-    """Confusion matrices of the seeds of one shard over a sweep of background thresholds, as JSON.
+    """Confusion matrices of the seeds of one shard over a sweep of background thresholds, and the
+    `ssc.regions.region_counts` of each image at the reported threshold, as JSON.
 
     A pixel takes the present class with the largest CAM where that exceeds the threshold, else background. Images
     without a mask take no part. Where there are maps at the size of the photo (`cams.stride: 1`), the matrices of those
     at stride 4 are written as well, as `stride_4`.
+
+    Args:
+        index, shard: the images.
+        cams, masks: the shard's archives.
+        output: JSON file to write.
+        settings: the section `seeds`.
+        cam_threshold: see `ssc.stages.cam_threshold.settle`.
     """
     table = read_index(index)
-    thresholds = np.asarray(thresholds, np.float64)
+    thresholds = np.asarray(settings.thresholds, np.float64)
+    reported = thresholds[np.argmin(np.abs(thresholds - settle(settings, cam_threshold).threshold))]
     count = partial(threshold_counts, num_classes=table.num_classes + 1, thresholds=thresholds)
     counts = coarse = np.zeros((len(thresholds), table.num_classes + 1, table.num_classes + 1), np.int64)
-    images, both = 0, False
+    regions, both = {}, False
     rows = track(table.shard("train", shard), f"seeds {shard}")
-    for _, target, arrays in _masked(rows, Archive(cams), Archive(masks)):
-        own = count(target, *_strongest(arrays, target.shape))
-        counts, images = counts + own, images + 1
+    for row, target, arrays in _masked(rows, Archive(cams), Archive(masks)):
+        best, score = _strongest(arrays, target.shape)
+        own = count(target, best, score)
+        counts = counts + own
+        regions[row.id] = as_lists(region_counts(target, np.where(score > reported, best, 0)))
         enlarged = {name: arrays[name] for name in ("classes", "cams")}
         if arrays.keys() > enlarged.keys():
             both, own = True, count(target, *_strongest(enlarged, target.shape))
         coarse = coarse + own
-    found = {"thresholds": thresholds.tolist(), "images": images, "counts": counts.tolist()}
+    found = {"thresholds": settings.thresholds, "reported": reported, "counts": counts.tolist(), "regions": regions}
     write_json(output, found | ({"stride_4": coarse.tolist()} if both else {}))
 
 
@@ -92,42 +105,35 @@ def _strongest(arrays: Arrays, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
 
 
 def summarise_seeds(
-    *,
-    index: str | Path,
-    shards: Sequence[str | Path],
-    output: str | Path,
-    settings: Seeds,
-    cam_threshold: str | Path | None = None,
+    *, index: str | Path, shards: Sequence[str | Path], output: str | Path, regions: str | Path
 ) -> None:
-    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold, or the
-    nearest to it of the sweep; the best point of the maps at stride 4 as `at_stride_4`, where the seeds are made of
-    others.
+    """Add the shards' counts up: the mIoU curve over thresholds, its best point, and the reported threshold; the best
+    point of the maps at stride 4 as `at_stride_4`, where the seeds are made of others.
 
     Args:
         index: the index.
         shards: JSON files of `count_seeds`, of all shards.
         output: JSON file to write.
-        settings: the section `seeds`.
-        cam_threshold: see `ssc.stages.cam_threshold.settle`.
+        regions: table of the images' regions at the reported threshold, see `ssc.stages.evaluate.summarise_regions`.
     """
-    classes = read_index(index).classes
+    table = read_index(index)
     parts = [read_json(path) for path in shards]
     thresholds = parts[0]["thresholds"]
-    curve = _curve([part["counts"] for part in parts], classes)
-    best, reported = _best(curve), settle(settings, cam_threshold).threshold
-    fixed = int(np.argmin(np.abs(np.subtract(thresholds, reported))))
+    curve = _curve([part["counts"] for part in parts], table.classes)
+    best, fixed = _best(curve), thresholds.index(parts[0]["reported"])
+    reported = curve[fixed] | summarise_regions(parts, table.split("train"), regions)
     result = {
         "stage": "seeds",
         "split": "train",
-        "images": sum(part["images"] for part in parts),
+        "images": sum(len(part["regions"]) for part in parts),
         "chosen_by_masks": "threshold",
         "threshold": thresholds[best],
         **curve[best],
-        "at_fixed_threshold": {"threshold": thresholds[fixed], **curve[fixed]},
+        "at_fixed_threshold": {"threshold": thresholds[fixed], **reported},
         "curve": [{"threshold": t, "miou": point["miou"]} for t, point in zip(thresholds, curve, strict=True)],
     }
     if any("stride_4" in part for part in parts):
-        coarse = _curve([part.get("stride_4", part["counts"]) for part in parts], classes)
+        coarse = _curve([part.get("stride_4", part["counts"]) for part in parts], table.classes)
         result["at_stride_4"] = {"threshold": thresholds[_best(coarse)], **coarse[_best(coarse)]}
     write_json(output, result)
 

@@ -312,7 +312,7 @@ class IRN(Section):
 class PseudoLabels(Section):
     """Random walk over the class-boundary map."""
 
-    auto: ClassVar = {"threshold": 1.4}  # docs/method.md says what came of it
+    auto: ClassVar = {"threshold": 1.1}
 
     scale: Positive = Field(
         1.0, description="Factor of the photo's size at which the walk runs; above 1 for small photos."
@@ -334,7 +334,7 @@ class PseudoLabels(Section):
         "it [R].",
     )
     threshold: Threshold = Field(
-        0.25, description="Background threshold of the scores after the walk; auto: 1.4 times the CAMs' own."
+        0.25, description="Background threshold of the scores after the walk; auto: 1.1 times the CAMs' own."
     )
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
     rounding: Literal["up", "down"] = Field(

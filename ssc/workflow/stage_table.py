@@ -126,7 +126,12 @@ STAGES = {
         figures="seeds.json",
         rules=(
             Rule("count_seeds", "ssc.stages.seeds", {"counts": "seeds/{shard}.json"}, masked=True),
-            Rule("evaluate_seeds", "ssc.stages.seeds", {"figures": "seeds.json"}, split=None),
+            Rule(
+                "evaluate_seeds",
+                "ssc.stages.seeds",
+                {"figures": "seeds.json", "regions": "seeds_regions.tsv"},
+                split=None,
+            ),
         ),
     ),
     "irn_labels": Stage(
@@ -163,7 +168,11 @@ STAGES = {
             Rule(
                 "evaluate_pseudo_labels",
                 "ssc.stages.evaluate",
-                {"figures": "pseudo_labels.json", "images": "pseudo_labels_images.tsv"},
+                {
+                    "figures": "pseudo_labels.json",
+                    "images": "pseudo_labels_images.tsv",
+                    "regions": "pseudo_labels_regions.tsv",
+                },
                 split=None,
             ),
         ),
@@ -197,7 +206,11 @@ STAGES = {
             Rule(
                 "evaluate_predictions",
                 "ssc.stages.evaluate",
-                {"figures": "segmentation.json", "images": "segmentation_images.tsv"},
+                {
+                    "figures": "segmentation.json",
+                    "images": "segmentation_images.tsv",
+                    "regions": "segmentation_regions.tsv",
+                },
                 split=None,
             ),
         ),

@@ -250,8 +250,8 @@ EDITS = (
     Edit(
         "seeds.threshold",
         _set("seeds.threshold", 0.3),
-        {"evaluate_seeds"} | REPORT - {"panels"},
-        hits={"evaluate_seeds", "manifest"},
+        {"count_seeds", "evaluate_seeds"} | REPORT - {"panels"},
+        hits={"count_seeds", "manifest"},
     ),
     Edit("report.panels", _set("report.panels", 1), {"panels"}, hits={"panels"}),
     Edit("code of ssc/report/curves.py", _append("report/curves.py", "_EDITED = True"), {"figures"}, hits={"figures"}),

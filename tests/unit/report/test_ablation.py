@@ -1,17 +1,25 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ssc.report.ablation import read_seed_figures, write_ablation
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import write_json
+from ssc.runtime.files import read_table, write_json, write_table
 
 MIOU = {
     "baseline": [0.40, 0.50, 0.45],
     "ssc": [0.44, 0.55, 0.51],
     "mine": [0.30, 0.60, 0.45],
 }
+
+
+def regions(score: float) -> pd.DataFrame:
+    """Regions of two images, of which the first is 0.1 better and the second 0.1 worse than `score`."""
+    lines = [("x", 0, score + 0.1), ("x", 2, score + 0.1), ("y", 0, score - 0.1), ("y", 2, score - 0.1)]
+    table = pd.DataFrame([(name, label, round(100 * iou), 100) for name, label, iou in lines])
+    return table.set_axis(["id", "class", "intersection", "union"], axis=1)
 
 
 @pytest.fixture
@@ -23,9 +31,11 @@ def files(tmp_path):
         for seed, score in enumerate(scores):
             path = tmp_path / f"{name}-{seed}.json"
             figures = {"miou": score, "over_activation": score / 2, "under_activation": 1 - score}
-            write_json(path, figures | {"at_fixed_threshold": {"miou": score - 0.1}})
+            parts = {"boundary": score / 4, "small": score / 3, "medium": None, "large": score / 2}
+            write_json(path, figures | {"at_fixed_threshold": {"miou": score - 0.1, **parts}})
             write_json(tmp_path / f"{name}-{seed}-val.json", {"map": score + 0.2})
-            write_json(tmp_path / f"{name}-{seed}-labels.json", {"miou": score + 0.1})
+            write_json(tmp_path / f"{name}-{seed}-labels.json", {"miou": score + 0.1, **parts})
+            write_table(path.with_suffix(".tsv"), regions(score))
             paths[name].append(path)
     return paths
 
@@ -36,12 +46,18 @@ def write(tmp_path, experiments, *, later=False):
         name: [path.with_name(f"{path.stem}-val.json") for path in files] for name, files in experiments.items()
     }
     classifiers["mine"] = []  # whose CAMs stood ready
-    labels = {name: [tmp_path / f"{path.stem}-labels.json" for path in files] for name, files in experiments.items()}
+    stages = {}
+    for name, figures in experiments.items():
+        tables = [path.with_suffix(".tsv") for path in figures]
+        stages[name] = {"seeds": {"figures": figures, "regions": tables}}
+        if later:
+            labels = [tmp_path / f"{path.stem}-labels.json" for path in figures]
+            stages[name]["pseudo_labels"] = {"figures": labels, "regions": tables}
     write_ablation(
-        experiments=experiments,
+        experiments=stages,
         classifiers=classifiers,
-        later={name: {"pseudo_labels": labels[name]} if later else {} for name in experiments},
         table=table,
+        stages=tmp_path / "stages.tsv",
         markdown=markdown,
         dataset="scenes",
     )
@@ -94,3 +110,22 @@ def test_the_table_follows_the_experiments_as_far_as_it_is_asked_to(files, tmp_p
     rows, markdown = write(tmp_path, files, later=True)
     assert (rows["ssc"]["pseudo_labels"], rows["ssc"]["pseudo_labels_std"]) == ("60.00", "5.57")
     assert "pseudo-labels" in markdown and "| segmentation" not in markdown
+
+
+def test_the_stages_have_their_gain_its_interval_and_their_parts(files, tmp_path):
+    _, markdown = write(tmp_path, files, later=True)
+    rows = read_table(tmp_path / "stages.tsv").fillna("").set_index(["experiment", "stage"])
+    own = rows.loc[("ssc", "seeds")]
+    assert (own["miou"], own["gain"], own["gain_std"]) == ("40.00", "5.00", "1.00")  # at the fixed threshold
+    assert (own["boundary"], own["small"], own["medium"], own["large"]) == ("12.50", "16.67", "", "25.00")
+    assert rows.loc[("ssc", "pseudo_labels")]["miou"] == "60.00"
+    # Each image of ssc is better than the baseline's by 4, 5 and 6, whichever are drawn.
+    assert (own["gain_low"], own["gain_high"]) == ("+5.00", "+5.00")
+    assert (rows.loc[("baseline", "seeds")]["gain"], rows.loc[("baseline", "seeds")]["gain_low"]) == ("", "")
+    assert "| ssc | seeds | 3 | 40.00 ± 5.57 | 5.00 ± 1.00 | +5.00 to +5.00 |" in markdown
+    assert "| boundary IoU | small | large |" in markdown  # none is of medium size
+
+
+def test_without_a_baseline_there_is_no_interval(files, tmp_path):
+    write(tmp_path, {"ssc": files["ssc"]})
+    assert read_table(tmp_path / "stages.tsv")[["gain", "gain_low", "gain_high"]].isna().all(axis=None)

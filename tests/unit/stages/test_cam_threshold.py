@@ -6,7 +6,7 @@ from ssc.archive import Archive
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json
-from ssc.seeds import cross_entropy_threshold
+from ssc.seeds import background_threshold
 from ssc.stages.cam_threshold import settle, write_cam_threshold
 from ssc.stages.irn_labels import write_irn_labels
 from ssc.workflow.settings import IRNLabels, PseudoLabels, Seeds
@@ -37,9 +37,9 @@ def test_photos_count_alike_by_their_strongest_cam(tiny_set, cams, tmp_path):
         for value in values.ravel():
             shares[min(255, int(value * 256))] += 1 / values.size
     found = read_json(tmp_path / "threshold.json")
-    assert found == {"threshold": cross_entropy_threshold(shares), "images": 2}
+    assert found == {"threshold": background_threshold(shares), "images": 2}
     pixels = np.histogram(np.concatenate([np.maximum(*maps["a"]).ravel(), maps["b"].ravel()]), 256, (0, 1))[0]
-    assert found["threshold"] != cross_entropy_threshold(pixels)
+    assert found["threshold"] != background_threshold(pixels)
 
 
 def test_without_a_label_there_is_no_threshold(tmp_path):
@@ -57,7 +57,7 @@ def test_sections_take_their_multiples_of_it(tmp_path):
     labels = settle(IRNLabels(foreground_threshold="auto", background_threshold=0.07), tmp_path / "t.json")
     assert (labels.foreground_threshold, labels.background_threshold) == (pytest.approx(0.3), 0.07)
     assert settle(IRNLabels(background_threshold="auto"), tmp_path / "t.json").background_threshold == 0.1
-    assert settle(PseudoLabels(threshold="auto"), tmp_path / "t.json").threshold == pytest.approx(0.28)
+    assert settle(PseudoLabels(threshold="auto"), tmp_path / "t.json").threshold == pytest.approx(0.22)
     assert settle(Seeds(threshold="auto"), tmp_path / "t.json").threshold == 0.2
     assert settle(Seeds(threshold=0.35), None) == Seeds(threshold=0.35)
     write_json(tmp_path / "t.json", {"threshold": 0.9, "images": 1})

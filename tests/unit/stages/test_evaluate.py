@@ -11,6 +11,8 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, read_table
 from ssc.stages.evaluate import count_labels, evaluate_folders, summarise_labels
 
+FILES = {"output": "out.json", "images": "images.tsv", "regions": "regions.tsv"}
+
 Maps = dict[str, np.ndarray]
 
 
@@ -53,7 +55,7 @@ def evaluate(folder: Path, *, index: Path, labels: Path, masks: Path, shards: in
     shared = {"index": index, "split": split, "stage": others.pop("stage", "pseudo-labels")}
     for k, output in enumerate(counts, start=1):
         count_labels(**shared, shard=f"{k}-of-{shards}", labels=labels, masks=masks, output=output, **others)
-    files = {"output": folder / "out.json", "images": folder / "images.tsv"}
+    files = {name: folder / file for name, file in FILES.items()}
     summarise_labels(**shared, shards=counts, **files, steps=others.get("steps", ()))
     scores = read_table(files["images"]).fillna("")
     return read_json(files["output"]), dict(zip(scores["id"], scores["miou"], strict=True))
@@ -88,7 +90,7 @@ def test_number_of_shards_has_no_effect(tiny_set, tmp_path):
     written = set()
     for shards in (1, 2, 5):  # of three images
         evaluate(tmp_path, index=tiny_set, labels=own, masks=masks, shards=shards)
-        written.add((tmp_path / "out.json").read_bytes() + (tmp_path / "images.tsv").read_bytes())
+        written.add(b"".join((tmp_path / file).read_bytes() for file in FILES.values()))
     assert len(written) == 1
     assert read_table(tmp_path / "images.tsv")["id"].tolist() == ["a", "b", "c"]
 

@@ -10,6 +10,7 @@ from ssc.stages.seeds import count_seeds, score_images, summarise_seeds
 from ssc.workflow.settings import Seeds
 
 CLASSES = 3
+SETTINGS = Seeds(thresholds=[0.05, 0.3, 0.55, 0.8, 0.99], threshold=0.3)
 MASK_SIZES = {"a": (32, 48), "b": (29, 35)}
 
 
@@ -56,11 +57,11 @@ def miou_by_sets(pixels: list[tuple[int, int]]) -> float:
 
 def test_seeds_equal_an_argmax_per_threshold(seeds, tmp_path):
     index, cams, masks = seeds
-    thresholds = [0.05, 0.3, 0.55, 0.8, 0.99]
+    thresholds = SETTINGS.thresholds
     shards = [tmp_path / f"{k}.json" for k in (1, 2, 3)]
     for k, output in enumerate(shards, start=1):
-        count_seeds(index=index, shard=f"{k}-of-3", cams=cams, masks=masks, output=output, thresholds=thresholds)
-    summarise_seeds(index=index, shards=shards, output=tmp_path / "seeds.json", settings=Seeds(threshold=0.3))
+        count_seeds(index=index, shard=f"{k}-of-3", cams=cams, masks=masks, output=output, settings=SETTINGS)
+    summarise_seeds(index=index, shards=shards, output=tmp_path / "seeds.json", regions=tmp_path / "regions.tsv")
     result = read_json(tmp_path / "seeds.json")
 
     curve = []
@@ -89,13 +90,24 @@ def test_seeds_equal_an_argmax_per_threshold(seeds, tmp_path):
     assert result["pixels"] == result["at_fixed_threshold"]["pixels"] == counted
     assert list(result["iou"]) == ["background", "orbi", "quado", "trixi"]
 
+    # The regions add up to the figures at the reported threshold.
+    regions = read_table(tmp_path / "regions.tsv").astype({"class": int, "intersection": float, "union": float})
+    assert regions["id"].unique().tolist() == ["a", "b"]
+    sums = regions.groupby("class")[["intersection", "union"]].sum()
+    iou = sums["intersection"] / sums["union"]
+    assert iou.mean() == pytest.approx(result["at_fixed_threshold"]["miou"])
+    assert result["at_fixed_threshold"]["boundary"] > 0
+
 
 def test_an_automatic_threshold_is_reported_at_the_nearest_of_the_sweep(seeds, tmp_path):
     index, cams, masks = seeds
-    own = {"index": index, "shards": [tmp_path / "counts.json"], "output": tmp_path / "seeds.json"}
-    count_seeds(index=index, shard="1-of-1", cams=cams, masks=masks, output=own["shards"][0], thresholds=[0.1, 0.4, 0.8])
     write_json(tmp_path / "threshold.json", {"threshold": 0.52, "images": 2})
-    summarise_seeds(**own, settings=Seeds(threshold="auto"), cam_threshold=tmp_path / "threshold.json")
+    count_seeds(
+        index=index, shard="1-of-1", cams=cams, masks=masks, output=tmp_path / "counts.json",
+        settings=Seeds(thresholds=[0.1, 0.4, 0.8], threshold="auto"), cam_threshold=tmp_path / "threshold.json",
+    )  # fmt: skip
+    files = {"output": tmp_path / "seeds.json", "regions": tmp_path / "regions.tsv"}
+    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], **files)
     result = read_json(tmp_path / "seeds.json")
     assert result["at_fixed_threshold"]["threshold"] == 0.4
     assert result["at_fixed_threshold"]["miou"] == result["curve"][1]["miou"]
@@ -117,7 +129,7 @@ def test_seeds_of_photos_without_labels_are_background(seeds, tmp_path):
         cams=cams,
         masks=tmp_path / "masks.zip",
         output=tmp_path / "counts.json",
-        thresholds=[0.0, 0.5],
+        settings=Seeds(thresholds=[0.0, 0.5], threshold=0.5),
     )
     counts = np.array(read_json(tmp_path / "counts.json")["counts"])
     expected = np.zeros((2, 4, 4), int)
@@ -130,8 +142,9 @@ def test_seeds_without_any_mask_have_no_figures(seeds, tmp_path):
     with archive.write(tmp_path / "masks.zip"):
         pass
     shard = {"index": index, "shard": "1-of-1", "cams": cams, "masks": tmp_path / "masks.zip"}
-    count_seeds(**shard, output=tmp_path / "counts.json", thresholds=[0.1, 0.2])
-    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], output=tmp_path / "seeds.json", settings=Seeds())
+    count_seeds(**shard, output=tmp_path / "counts.json", settings=Seeds(thresholds=[0.1, 0.2]))
+    files = {"output": tmp_path / "seeds.json", "regions": tmp_path / "regions.tsv"}
+    summarise_seeds(index=index, shards=[tmp_path / "counts.json"], **files)
     result = read_json(tmp_path / "seeds.json")
     assert result["images"] == result["pixels"] == 0
     assert result["miou"] is None and result["at_fixed_threshold"]["threshold"] == 0.2
@@ -139,7 +152,9 @@ def test_seeds_without_any_mask_have_no_figures(seeds, tmp_path):
 
 def test_seeds_of_each_image_at_one_threshold(seeds, tmp_path):
     index, cams, masks = seeds
-    score_images(index=index, cams=[cams], masks=[masks], output=tmp_path / "images.tsv", settings=Seeds(threshold=0.55))
+    score_images(
+        index=index, cams=[cams], masks=[masks], output=tmp_path / "images.tsv", settings=Seeds(threshold=0.55)
+    )
     expected = {}
     for name in MASK_SIZES:
         classes, maps = Archive(cams).cams(name)
@@ -159,7 +174,7 @@ def test_seeds_of_each_image_at_one_threshold(seeds, tmp_path):
 
 def test_seeds_of_maps_at_the_size_of_the_photo_are_reported_beside_those_of_stride_4(seeds, tmp_path):
     index, cams, masks = seeds
-    rng, thresholds = np.random.default_rng(7), [0.3, 0.6]
+    rng, settings = np.random.default_rng(7), Seeds(thresholds=[0.3, 0.6], threshold=0.3)
 
     def evaluated(name, change):
         with archive.write(tmp_path / f"{name}.zip") as writer:
@@ -169,8 +184,8 @@ def test_seeds_of_maps_at_the_size_of_the_photo_are_reported_beside_those_of_str
         shards = [tmp_path / f"{name}-{k}.json" for k in (1, 2)]
         for k, output in enumerate(shards, start=1):
             shard = {"index": index, "shard": f"{k}-of-2", "cams": tmp_path / f"{name}.zip", "masks": masks}
-            count_seeds(**shard, output=output, thresholds=thresholds)
-        summarise_seeds(index=index, shards=shards, output=tmp_path / f"{name}.json", settings=Seeds(threshold=0.3))
+            count_seeds(**shard, output=output, settings=settings)
+        summarise_seeds(index=index, shards=shards, output=tmp_path / f"{name}.json", regions=tmp_path / "regions.tsv")
         return read_json(tmp_path / f"{name}.json")
 
     full = {row.id: rng.random((len(row.labels), 48, 48), np.float32) for row in read_index(index).split("train")}
