@@ -29,15 +29,8 @@ rule evaluate_classifier:
 
 rule ablation_table:
     input:
-        measured([file for files in SEEDS.values() for file in files]),
+        measured(followed_files()),
         [file for files in CLASSIFIERS.values() for file in files],
-        [
-            file
-            for stages in FOLLOWED.values()
-            for kinds in stages.values()
-            for files in kinds.values()
-            for file in files
-        ],
     output:
         table=report(
             f"{ABLATION}/table.tsv",
@@ -45,7 +38,12 @@ rule ablation_table:
             category="ablation",
             labels={"what": "Experiments"},
         ),
-        stages=f"{ABLATION}/stages.tsv",
+        stages=report(
+            f"{ABLATION}/stages.tsv",
+            caption="../report/ablation_stages.rst",
+            category="ablation",
+            labels={"what": "Stages"},
+        ),
         markdown=f"{ABLATION}/table.md",
         curves=report(
             f"{ABLATION}/curves.png",
@@ -62,12 +60,12 @@ rule ablation_table:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=growing(10),
+        runtime=growing(60),
     params:
         followed=FOLLOWED,
         classifiers=CLASSIFIERS,
         dataset=config["dataset"]["name"],
-        source=source_digest("ssc.report.curves"),
+        source=[source_digest("ssc.report.ablation"), source_digest("ssc.report.curves")],
     script:
         "../workflow_scripts/ablation_table.py"
 

@@ -54,7 +54,9 @@ def ranking_run():
 def ranking_threshold():
     """The threshold of that run's CAMs, where its seeds are reported at it."""
     run = ranking_run()
-    return of_owner(run, "cams", rules.cam_threshold.output[0]) if resolved(run).seeds.has_auto() else []
+    return (
+        of_owner(run, "cam_threshold", rules.cam_threshold.output.threshold) if resolved(run).seeds.has_auto() else []
+    )
 
 
 def cam_archives(run):
@@ -97,8 +99,14 @@ def followed(experiment):
     }
 
 
+def followed_files():
+    """All files of `FOLLOWED`."""
+    return [
+        file for stages in FOLLOWED.values() for kinds in stages.values() for files in kinds.values() for file in files
+    ]
+
+
 FOLLOWED = {name: followed(name) for name in table_experiments()}
-SEEDS = {name: stages["seeds"]["figures"] for name, stages in FOLLOWED.items()}
 CLASSIFIERS = {name: classifier_scores(name) for name in table_experiments()}
 SWEEPS = {
     name: {value: seed_files(experiments.sweep_name(name, value)) for value in sweep["values"]}

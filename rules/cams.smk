@@ -39,7 +39,7 @@ rule cam_threshold:
         classes=CLASSES,
         cams=owned("cams", shards(rules.cams.output.archive)),
     output:
-        f"{RUN}/cam_threshold.json",
+        **outputs("cam_threshold"),
     log:
         f"{RUN}/logs/cam_threshold.log",
     benchmark:

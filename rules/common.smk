@@ -133,7 +133,7 @@ def weights(stage):
 
 def cam_threshold(section):
     """Input function: the threshold of a run's CAMs, where one in a section of its settings is `auto`."""
-    own = owned("cams", f"{RUN}/cam_threshold.json")
+    own = owned("cam_threshold", f"{RUN}/{RULES['cam_threshold'].outputs['threshold']}")
     return lambda w: own(w) if getattr(resolved(w.experiment), section).has_auto() else []
 
 

@@ -108,6 +108,7 @@ def bootstrap_interval(
     rng, gains = np.random.default_rng(seed), []
     for start in range(0, samples, _DRAWN):
         drawn = rng.multinomial(images, np.full(images, 1 / images), size=min(_DRAWN, samples - start))
+        drawn = drawn.astype(np.float64)
         gains.append(
             np.mean([_drawn_miou(drawn, *a) - _drawn_miou(drawn, *b) for a, b in zip(own, other, strict=True)], axis=0)
         )
@@ -117,6 +118,6 @@ def bootstrap_interval(
 
 def _drawn_miou(drawn: np.ndarray, intersection: csr_array, union: csr_array) -> np.ndarray:
     """Mean IoU (S,) of sets that hold each image (S, images) times."""
-    hits, unions = (drawn.astype(np.float64) @ counts for counts in (intersection, union))
+    hits, unions = (drawn @ counts for counts in (intersection, union))
     iou = np.divide(hits, unions, out=np.full(hits.shape, np.nan), where=unions > 0)
     return np.nanmean(iou, axis=1)

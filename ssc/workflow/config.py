@@ -21,6 +21,8 @@ from ssc.workflow.settings import KINDS, Classifier, Common, Dataset, Settings
 
 ROOT = Path(__file__).parents[2]
 
+_NO_KEYS = ("[key]", "float", "str")  # what Pydantic puts between keys: of a mapping, and the branches of a union
+
 # Keys by the names that they had before.
 MOVED = {
     "superpixels.folder": "ready.superpixels",
@@ -240,7 +242,7 @@ def _message(error: dict, where: str) -> str:
     """The message for one of Pydantic's errors."""
     kind, words, context = error["type"], error["msg"], error.get("ctx", {})
     path = [*error["loc"], *([context["key"]] if kind == "unknown_key" else [])]
-    place = where + ".".join(str(part) for part in path if part != "[key]")
+    place = where + ".".join(str(part) for part in path if part not in _NO_KEYS)
     if error["input"] is None:
         return f"{place} is empty; give it a value, or drop the line."
     match kind:

@@ -9,6 +9,8 @@ from ssc.models.networks import NETWORKS
 from ssc.workflow.settings import Settings
 from ssc.workflow.stage_table import STAGES, TRAININGS, Rule
 
+_THRESHOLDED = {name for name, stage in STAGES.items() if "cam_threshold" in stage.reads}
+
 
 def sweep_experiments(sweeps: Mapping[str, Mapping]) -> dict[str, dict]:
     """Experiments of sweeps over one key each.
@@ -87,6 +89,7 @@ def made_stages(settings: Settings) -> list[str]:
     )
     unused = {
         "superpixels": not uses_superpixels,
+        "cam_threshold": not any(getattr(settings, stage).has_auto() for stage in made & _THRESHOLDED),
         "warm_start": not any("warm_start" in start_weights(settings).get(stage, ()) for stage in made),
     }
     return [stage for stage in STAGES if stage == "data" or (stage in made and not unused.get(stage))]

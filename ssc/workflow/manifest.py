@@ -20,6 +20,7 @@ _PACKAGES = (
     "torch",
     "timm",
     "numpy",
+    "scipy",
     "pillow",
     "numba",
     "pandas",

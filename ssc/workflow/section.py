@@ -1,8 +1,8 @@
 """A section of the configuration as a class: how its values are read, and which of them results depend on."""
 
 import difflib
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, Self, get_args
+from collections.abc import Iterator
+from typing import ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,8 +20,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     aside: ClassVar[frozenset[str]] = frozenset()
     """Keys that no result depends on."""
-    auto: ClassVar[Mapping[str, float]] = {}
-    """Thresholds that may be `auto`, and by how much each is then larger than that of the CAMs."""
 
     @model_validator(mode="before")
     @classmethod
@@ -68,13 +66,8 @@ class Section(BaseModel):
         return found
 
     def has_auto(self) -> bool:
-        """Whether a threshold is `auto`."""
-        return any(getattr(self, key) == "auto" for key in self.auto)
-
-    def settled(self, threshold: float) -> Self:
-        """The section with numbers where thresholds are `auto`, `threshold` being that of the CAMs."""
-        found = {key: min(1.0, share * threshold) for key, share in self.auto.items() if getattr(self, key) == "auto"}
-        return self.model_copy(update=found)
+        """Whether a value is `auto`."""
+        return any(value == "auto" for _, value in self)
 
     def words(self) -> Iterator[str]:
         """Names that choose among the entries of a table of code: values that are text, and the parts that are on."""

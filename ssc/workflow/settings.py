@@ -235,8 +235,6 @@ class CAMs(Section):
 class Seeds(Section):
     """Evaluation of the CAMs as seeds."""
 
-    auto: ClassVar = {"threshold": 1.0}
-
     thresholds: Annotated[list[Share], AfterValidator(_ascending)] = Field(
         [round(0.05 * step, 2) for step in range(1, 20)],
         min_length=1,
@@ -279,8 +277,6 @@ class LabelCRF(CRF):
 class IRNLabels(Section):
     """Confident labels for IRN from two dense-CRF passes."""
 
-    auto: ClassVar = {"foreground_threshold": 1.5, "background_threshold": 0.5}  # as 0.3 and 0.1 are to the seeds' 0.2
-
     foreground_threshold: Threshold = Field(
         0.3,
         description="Background threshold of the pass for certain foreground; auto: 1.5 times the CAMs' own.",
@@ -311,8 +307,6 @@ class IRN(Section):
 
 class PseudoLabels(Section):
     """Random walk over the class-boundary map."""
-
-    auto: ClassVar = {"threshold": 1.1}
 
     scale: Positive = Field(
         1.0, description="Factor of the photo's size at which the walk runs; above 1 for small photos."

@@ -46,7 +46,7 @@ class Stage(NamedTuple):
         title: of its rows in the tables of the report.
         rules: in the order in which they run.
         reads: stages whose results it reads.
-        settings: keys of the configuration that its results depend on; the first is the section of its own.
+        settings: keys of the configuration that its results depend on; the first, if any, is the section of its own.
         shared: its results lie in results/<data set>/, the same for all experiments, and not in an experiment's folder.
         ready: what the key `ready.<stage>` may name in place of its work: weights, a folder of files, or nothing.
         figures: the file that the report reads its mIoU from.
@@ -119,9 +119,14 @@ STAGES = {
         ready="folder",
         rules=(Rule("cams", "ssc.stages.cams", {"archive": "cams/{shard}.zip"}),),
     ),
-    "seeds": Stage(
+    "cam_threshold": Stage(
         title="seeds",
         reads=("cams",),
+        rules=(Rule("cam_threshold", "ssc.stages.cam_threshold", {"threshold": "cam_threshold.json"}),),
+    ),
+    "seeds": Stage(
+        title="seeds",
+        reads=("cams", "cam_threshold"),
         settings=("seeds",),
         figures="seeds.json",
         rules=(
@@ -136,7 +141,7 @@ STAGES = {
     ),
     "irn_labels": Stage(
         title="IRN labels",
-        reads=("cams",),
+        reads=("cams", "cam_threshold"),
         settings=("irn_labels",),
         rules=(Rule("irn_labels", "ssc.stages.irn_labels", {"archive": "irn_labels/{shard}.zip"}),),
     ),
@@ -149,7 +154,7 @@ STAGES = {
     ),
     "pseudo_labels": Stage(
         title="pseudo-labels",
-        reads=("cams", "irn"),
+        reads=("cams", "cam_threshold", "irn"),
         settings=("pseudo_labels",),
         ready="folder",
         figures="pseudo_labels.json",

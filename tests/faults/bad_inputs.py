@@ -141,6 +141,8 @@ CONFIGS = [
     config_case("crop and radius", "irn.radius", 10, "irn.crop: 48 is too small for radius 10; take 76 or more"),
     config_case("stride of the network", "irn.output_stride", 32, "irn.output_stride: tiny has 4, 8, 16, not 32"),
     config_case("range upside down", "classifier.resize_long", [64, 48], "classifier.resize_long: 64 is above 48"),
+    config_case("a threshold of no kind", "seeds.threshold", "otto", "seeds.threshold: 'otto' is neither a number"),
+    config_case("an empty threshold", "seeds.threshold", None, "seeds.threshold is empty"),
     config_case("thresholds upside down", "seeds.thresholds", [0.2, 0.1], "seeds.thresholds: the values must ascend"),
     config_case("unknown experiment", "experiment", "nothing", "'nothing' is not among experiments"),
     config_case("experiment named as a folder", "experiments.masks", {}, "results/<data set>/masks holds shared files"),

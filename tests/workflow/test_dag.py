@@ -11,6 +11,7 @@ import pytest
 from ssc.archive import Archive
 from ssc.data.index import read_index
 from ssc.models.weights import read_header
+from ssc.runtime.files import read_table
 from ssc.workflow.stage_table import STAGES
 from ssc.workflow.verify import check_run
 from tests.faults.snakemake import ROOT, Place, jobs
@@ -135,12 +136,23 @@ def test_an_experiment_shares_what_comes_before_its_difference(run):
         assert not planned[name] & shared
 
 
+def test_an_automatic_threshold_is_made_once_of_the_cams_that_stages_share(run):
+    labels = "'irn_labels': {'background_threshold': 'auto'}, 'pseudo_labels': {'threshold': 'auto'}"
+    own = f"experiments={{'automatic': {{{labels}}}}}"
+    planned = rules_by_experiment(
+        run.succeed("results/tiny/automatic/manifest.json", "--dry-run", "--config", own, "experiment=automatic")
+    )
+    assert planned["ssc"] == {"cam_threshold"}
+    assert {"irn_labels", "train_irn", "random_walk"} <= planned["automatic"]
+    assert not planned["automatic"] & {"cams", "cam_threshold", "count_seeds"}
+
+
 @pytest.fixture(scope="module")
 def experiments(run):
     """What Snakemake said of an ablation, co-trained networks and ready weights beside the finished run."""
     shutil.copy(results(run) / "ssc" / "segmentation.safetensors", run.folder / "net.safetensors")
     own = (
-        "experiments={'mine': {'cams': {'refine': 'superpixels'}}, "
+        "experiments={'mine': {'cams': {'refine': 'superpixels'}, 'seeds': {'threshold': 'auto'}}, "
         "'ready': {'ready': {'segmentation': 'net.safetensors'}}, "
         "'cotrained': {'segmentation': {'training': 'cotraining', 'cotraining': {'online_confidence': 0.3}}, "
         "'prediction': {'scales': [0.75, 1.0]}}}"
@@ -169,6 +181,14 @@ def test_ablation_compares_experiments_and_makes_once_what_they_share(run, exper
     assert [path.stem for path in pictures] == ["curves", "panels", "reconstructions", "sweeps"]
     for picture in pictures:
         assert picture.read_bytes().startswith(b"\x89PNG")
+    parts = read_table(folder / "stages.tsv").set_index(["experiment", "stage"])
+    assert list(parts.index) == [("baseline", "seeds"), ("ssc", "seeds"), ("mine", "seeds")]
+    assert parts["boundary"].notna().all()
+    assert parts.loc[("mine", "seeds"), ["gain_low", "gain_high"]].notna().all()
+    chosen = json.loads((results(run) / "mine" / "cam_threshold.json").read_text())["threshold"]
+    reported = json.loads((results(run) / "mine" / "seeds.json").read_text())["at_fixed_threshold"]["threshold"]
+    assert abs(chosen - reported) <= 0.025 + 1e-9
+    assert not (results(run) / "ssc" / "cam_threshold.json").exists()
     # The sweeps' values are the experiment ssc's, whose classifier `mine` has too.
     trained = sorted(path.parent.name for path in results(run).glob("*/classifier.safetensors"))
     assert trained == ["baseline", "ssc"]

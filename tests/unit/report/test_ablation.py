@@ -129,3 +129,23 @@ def test_the_stages_have_their_gain_its_interval_and_their_parts(files, tmp_path
 def test_without_a_baseline_there_is_no_interval(files, tmp_path):
     write(tmp_path, {"ssc": files["ssc"]})
     assert read_table(tmp_path / "stages.tsv")[["gain", "gain_low", "gain_high"]].isna().all(axis=None)
+
+
+def test_without_a_mask_or_on_other_images_there_is_no_interval(files, tmp_path):
+    nothing = {"miou": None, "boundary": None, "split": "val"}
+    for path in [path for paths in files.values() for path in paths]:
+        write_json(tmp_path / f"{path.stem}-labels.json", nothing)
+        write_table(path.with_suffix(".tsv"), regions(0.5).iloc[:0])
+    write(tmp_path, files, later=True)
+    rows = read_table(tmp_path / "stages.tsv").set_index(["experiment", "stage"])
+    assert rows.loc[("ssc", "pseudo_labels"), ["miou", "gain", "gain_low"]].isna().all()
+    for path in files["baseline"]:
+        write_table(path.with_suffix(".tsv"), regions(0.5))
+    for number, path in enumerate(files["ssc"]):
+        write_table(path.with_suffix(".tsv"), regions(0.6).replace({"id": {"y": "z"}} if number else {}))
+        write_json(tmp_path / f"{path.stem}-labels.json", {"miou": 0.6, "split": "train"})
+    write(tmp_path, {name: files[name] for name in ("baseline", "ssc")}, later=True)
+    rows = read_table(tmp_path / "stages.tsv").set_index(["experiment", "stage"])
+    assert rows.loc[("ssc", "seeds"), ["gain_low", "gain_high"]].isna().all()
+    assert rows.loc[("ssc", "pseudo_labels"), "miou"] == "60.00"
+    assert rows.loc[("ssc", "pseudo_labels"), ["gain", "gain_low"]].isna().all()  # another split

@@ -37,7 +37,7 @@ def test_photos_count_alike_by_their_strongest_cam(tiny_set, cams, tmp_path):
         for value in values.ravel():
             shares[min(255, int(value * 256))] += 1 / values.size
     found = read_json(tmp_path / "threshold.json")
-    assert found == {"threshold": background_threshold(shares), "images": 2}
+    assert found == {"threshold": background_threshold(shares)}
     pixels = np.histogram(np.concatenate([np.maximum(*maps["a"]).ravel(), maps["b"].ravel()]), 256, (0, 1))[0]
     assert found["threshold"] != background_threshold(pixels)
 
@@ -53,19 +53,19 @@ def test_without_a_label_there_is_no_threshold(tmp_path):
 
 
 def test_sections_take_their_multiples_of_it(tmp_path):
-    write_json(tmp_path / "t.json", {"threshold": 0.2, "images": 1})
+    write_json(tmp_path / "t.json", {"threshold": 0.2})
     labels = settle(IRNLabels(foreground_threshold="auto", background_threshold=0.07), tmp_path / "t.json")
     assert (labels.foreground_threshold, labels.background_threshold) == (pytest.approx(0.3), 0.07)
     assert settle(IRNLabels(background_threshold="auto"), tmp_path / "t.json").background_threshold == 0.1
     assert settle(PseudoLabels(threshold="auto"), tmp_path / "t.json").threshold == pytest.approx(0.22)
     assert settle(Seeds(threshold="auto"), tmp_path / "t.json").threshold == 0.2
     assert settle(Seeds(threshold=0.35), None) == Seeds(threshold=0.35)
-    write_json(tmp_path / "t.json", {"threshold": 0.9, "images": 1})
+    write_json(tmp_path / "t.json", {"threshold": 0.9})
     assert settle(IRNLabels(foreground_threshold="auto"), tmp_path / "t.json").foreground_threshold == 1
 
 
 def test_labels_are_those_of_the_numbers(tiny_set, cams, tmp_path):
-    write_json(tmp_path / "t.json", {"threshold": 0.2, "images": 1})
+    write_json(tmp_path / "t.json", {"threshold": 0.2})
     found = []
     for name, thresholds in (("auto", ("auto", "auto")), ("numbers", (1.5 * 0.2, 0.5 * 0.2))):
         settings = IRNLabels(foreground_threshold=thresholds[0], background_threshold=thresholds[1])

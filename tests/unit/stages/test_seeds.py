@@ -101,7 +101,7 @@ def test_seeds_equal_an_argmax_per_threshold(seeds, tmp_path):
 
 def test_an_automatic_threshold_is_reported_at_the_nearest_of_the_sweep(seeds, tmp_path):
     index, cams, masks = seeds
-    write_json(tmp_path / "threshold.json", {"threshold": 0.52, "images": 2})
+    write_json(tmp_path / "threshold.json", {"threshold": 0.52})
     count_seeds(
         index=index, shard="1-of-1", cams=cams, masks=masks, output=tmp_path / "counts.json",
         settings=Seeds(thresholds=[0.1, 0.4, 0.8], threshold="auto"), cam_threshold=tmp_path / "threshold.json",
