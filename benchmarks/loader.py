@@ -24,7 +24,7 @@ from ssc.losses import masked_cross_entropy
 from ssc.models import DeepLabV2
 from ssc.training import classifier, segmentation
 from ssc.training.loader import Sample, TrainingLoader
-from ssc.workflow.settings import Classifier
+from ssc.workflow.settings import Classifier, Segmentation
 
 CROP = 512
 BATCH = {"classifier": 6, "segmentation": 16}
@@ -61,10 +61,9 @@ def samplers(folder: Path) -> dict[str, Sample]:
     superpixels, labels, confidence = (
         archive.Archive(folder / f"{name}.zip") for name in ("superpixels", "labels", "confidence")
     )
-    scales = (0.5, 0.75, 1.0, 1.5, 1.75, 2.0)
     return {
         "classifier": classifier.Sampler(archive=superpixels, num_classes=20, resize_long=(320, 640), crop=CROP),
-        "segmentation": segmentation.Sampler(labels=labels, confidence=confidence, scales=scales, crop=CROP),
+        "segmentation": segmentation.Sampler(labels, confidence, Segmentation(crop=CROP)),
     }
 
 

@@ -47,13 +47,13 @@ def settings(train: int) -> Settings:
 
 def write_data(folder: Path, counts: list[int]) -> None:
     """Scenes and masks, and for each count the index of the first so many training images."""
-    dataset = settings(max(counts)).dataset
-    generate(folder / "data", **dataset.model_dump(include={"train", "val", "size", "seed"}))
+    config = settings(max(counts))
+    generate(folder / "data", **config.dataset.model_dump(include={"train", "val", "size", "seed"}))
     index = build_index({"kind": "folder", "root": str(folder / "data"), "masks": "masks"})
     rows = index.split("train")
     for count in counts:
         write_index(folder / str(count) / "index.tsv", Index(index.classes, rows[:count]))
-    write_masks(rows, index.num_classes, folder / "masks.zip")
+    write_masks(rows, index.num_classes, folder / "masks.zip", settings=config.masks)
 
 
 def stages(folder: Path, count: int, *, most: int) -> dict[str, Callable[[], None]]:

@@ -16,8 +16,10 @@ from benchmarks import (
     demo,
     harness,
     irn_losses,
+    loader,
     miou,
     random_walk,
+    scaling_images,
     scenes,
     superpixels,
 )
@@ -57,6 +59,22 @@ def test_indexed_irn_losses_are_ours():
     assert indexed.keys() == ours.keys() and all(value > 0 for value in ours.values())
     for name, value in ours.items():
         torch.testing.assert_close(indexed[name], value, msg=name)
+
+
+def test_the_loader_reads_what_it_has_written(tmp_path):
+    (row,) = loader.write_photos(tmp_path / "photos", (60, 80), 1)
+    for training, sample in loader.samplers(tmp_path / "photos").items():
+        image, *rest = sample(row, np.random.default_rng(0))
+        assert image.shape == (3, loader.CROP, loader.CROP), training
+        assert rest
+
+
+def test_every_stage_runs_on_the_images_of_the_scaling(tmp_path):
+    few = scaling_images.WARM_UP
+    scaling_images.write_data(tmp_path, [few])
+    for stage in scaling_images.stages(tmp_path, few, most=few).values():
+        stage()
+    assert (tmp_path / str(few) / "counts.json").exists()
 
 
 def test_paths_of_the_tables_run_from_target_to_source():
