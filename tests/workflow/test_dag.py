@@ -308,9 +308,10 @@ def test_a_value_of_the_command_line_is_told_before_anything_runs(tmp_path):
 
 def test_the_stage_table_reads_as_the_rules_do():
     """An arrow of the table is one of the workflow, and an arrow of the workflow leads along the table's."""
-    # The demo, with the one arrow that it does without.
-    change = "cams={'refine': 'superpixels'}"
-    drawn = Place(ROOT, configfile=None).succeed("--rulegraph", "mermaid-js", "--config", change)
+    # The demo, with the arrows that it does without.
+    changes = ["cams={'refine': 'superpixels'}", "seeds={'threshold': 'auto'}", "pseudo_labels={'threshold': 'auto'}"]
+    changes += ["irn_labels={'foreground_threshold': 'auto'}"]
+    drawn = Place(ROOT, configfile=None).succeed("--rulegraph", "mermaid-js", "--config", *changes)
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
     of_rule = {rule.name: name for name, stage in STAGES.items() for rule in stage.rules}
     pairs = ((of_rule.get(names[a]), of_rule.get(names[b])) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn))

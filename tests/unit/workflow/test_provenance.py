@@ -170,6 +170,13 @@ def test_without_sections_the_default_settings_choose():
     assert default == source_digest("ssc.training.classifier", Classifier(), ["resnet101"])
 
 
+def test_what_auto_stands_for_counts_where_it_is_used(package, unedited):
+    edit(package, "stages/cam_threshold.py", '"threshold": 1.1', '"threshold": 1.2')
+    for stage in ("irn_labels", "pseudo_labels", "seeds"):
+        assert source_digest(f"ssc.stages.{stage}") != unedited[f"ssc.stages.{stage}"]
+    assert source_digest("ssc.stages.cams") == unedited["ssc.stages.cams"]
+
+
 def test_a_stage_depends_on_its_own_method_alone(package):
     def digests():
         return {name: source_digest(f"ssc.stages.{name}") for name in ("irn_labels", "superpixels")}
