@@ -47,7 +47,7 @@ _LAYERS = (
             "shards": 4,
             "classifier": {
                 "backbone": _SMALL,
-                "epochs": 20,
+                "epochs": 40,  # of few photos; 20 gave seeds of 33.5 mIoU on 77 photos of COCO, 40 of 37.3
                 "batch_size": 8,
                 "resize_long": [256, 384],
                 "crop": 256,
