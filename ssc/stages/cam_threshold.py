@@ -15,12 +15,12 @@ from ssc.workflow.section import Section
 from ssc.workflow.settings import IRNLabels, PseudoLabels, Seeds
 
 _BINS = 256
-# By how much the thresholds of a section are larger where they are `auto`. Those of IRN's labels are to the seeds' as
-# the defaults 0.3 and 0.1 are to 0.2; docs/method.md has what came of the last.
+# By how much the thresholds of a section are larger where they are `auto`: as their defaults, 0.3, 0.1 and 0.25, are to
+# the seeds' 0.2.
 _FACTORS = {
     Seeds: {"threshold": 1.0},
     IRNLabels: {"foreground_threshold": 1.5, "background_threshold": 0.5},
-    PseudoLabels: {"threshold": 1.1},
+    PseudoLabels: {"threshold": 1.25},
 }
 
 

@@ -328,7 +328,7 @@ class PseudoLabels(Section):
         "it [R].",
     )
     threshold: Threshold = Field(
-        0.25, description="Background threshold of the scores after the walk; auto: 1.1 times the CAMs' own."
+        0.25, description="Background threshold of the scores after the walk; auto: 1.25 times the CAMs' own."
     )
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
     rounding: Literal["up", "down"] = Field(

@@ -57,7 +57,7 @@ def test_sections_take_their_multiples_of_it(tmp_path):
     labels = settle(IRNLabels(foreground_threshold="auto", background_threshold=0.07), tmp_path / "t.json")
     assert (labels.foreground_threshold, labels.background_threshold) == (pytest.approx(0.3), 0.07)
     assert settle(IRNLabels(background_threshold="auto"), tmp_path / "t.json").background_threshold == 0.1
-    assert settle(PseudoLabels(threshold="auto"), tmp_path / "t.json").threshold == pytest.approx(0.22)
+    assert settle(PseudoLabels(threshold="auto"), tmp_path / "t.json").threshold == pytest.approx(0.25)
     assert settle(Seeds(threshold="auto"), tmp_path / "t.json").threshold == 0.2
     assert settle(Seeds(threshold=0.35), None) == Seeds(threshold=0.35)
     write_json(tmp_path / "t.json", {"threshold": 0.9})

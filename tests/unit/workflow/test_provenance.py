@@ -171,7 +171,7 @@ def test_without_sections_the_default_settings_choose():
 
 
 def test_what_auto_stands_for_counts_where_it_is_used(package, unedited):
-    edit(package, "stages/cam_threshold.py", '"threshold": 1.1', '"threshold": 1.2')
+    edit(package, "stages/cam_threshold.py", '"threshold": 1.25', '"threshold": 1.2')
     for stage in ("irn_labels", "pseudo_labels", "seeds"):
         assert source_digest(f"ssc.stages.{stage}") != unedited[f"ssc.stages.{stage}"]
     assert source_digest("ssc.stages.cams") == unedited["ssc.stages.cams"]
