@@ -46,7 +46,7 @@ def count_seeds(
     """
     table = read_index(index)
     thresholds = np.asarray(settings.thresholds, np.float64)
-    reported = thresholds[np.argmin(np.abs(thresholds - settle(settings, cam_threshold).threshold))]
+    reported = _reported(settings, cam_threshold)
     count = partial(threshold_counts, num_classes=table.num_classes + 1, thresholds=thresholds)
     counts = coarse = np.zeros((len(thresholds), table.num_classes + 1, table.num_classes + 1), np.int64)
     regions, both = {}, False
@@ -82,7 +82,7 @@ def score_images(
         settings: the section `seeds`.
         cam_threshold: see `ssc.stages.cam_threshold.settle`.
     """
-    threshold = settle(settings, cam_threshold).threshold
+    threshold = _reported(settings, cam_threshold)
     table = read_index(index)
     rows, scores = track(table.split("train"), "seeds by image"), {}
     for row, target, arrays in _masked(rows, Archive(*cams), Archive(*masks)):
@@ -90,6 +90,12 @@ def score_images(
         seeds = np.where(score > threshold, best, 0)
         scores[row.id] = image_miou(confusion(target, seeds, num_classes=table.num_classes + 1))
     write_scores(output, scores)
+
+
+def _reported(settings: Seeds, cam_threshold: str | Path | None) -> float:
+    """The reported threshold: that of the sweep which is nearest to the one that is set, or to the CAMs' own."""
+    wanted = settle(settings, cam_threshold).threshold
+    return min(settings.thresholds, key=lambda threshold: abs(threshold - wanted))
 
 
 def _masked(rows: Iterable[Row], cams: Archive, masks: Archive) -> Iterator[tuple[Row, np.ndarray, Arrays]]:

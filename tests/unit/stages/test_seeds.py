@@ -111,7 +111,7 @@ def test_an_automatic_threshold_is_reported_at_the_nearest_of_the_sweep(seeds, t
     result = read_json(tmp_path / "seeds.json")
     assert result["at_fixed_threshold"]["threshold"] == 0.4
     assert result["at_fixed_threshold"]["miou"] == result["curve"][1]["miou"]
-    for setting, name in ((Seeds(threshold=0.52), "number"), (Seeds(threshold="auto"), "auto")):
+    for setting, name in ((Seeds(threshold=0.5), "number"), (Seeds(threshold="auto"), "auto")):
         score_images(
             index=index, cams=[cams], masks=[masks], output=tmp_path / name, settings=setting,
             cam_threshold=tmp_path / "threshold.json",
