@@ -2,6 +2,7 @@ from pathlib import Path
 
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table, check_val_masks
+from ssc.data.check_masks import check_masks
 from ssc.data.index import write_index, write_parts
 from ssc.workflow.config import resolve
 from ssc.workflow.disk import check_room
@@ -13,6 +14,7 @@ with job(snakemake):
     index = build_index(snakemake.params.dataset)
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
+    check_masks(index)
     run = resolve(config, config["experiment"])
     if selects_on_val(run):
         check_val_masks(index)

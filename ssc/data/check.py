@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ssc.constants import IGNORE
 from ssc.data.index import Index, Row
 from ssc.data.masks import check_size, open_mask
-from ssc.data.photos import UNREADABLE, open_photo, unreadable, upright_size
+from ssc.data.photos import UNREADABLE, open_photo, orientation, unreadable, upright_size
 from ssc.runtime.errors import InputError
 from ssc.runtime.parallel import parallel_map
-from ssc.runtime.progress import log, track
+from ssc.runtime.progress import log, tell, track
 
 MIN_SIDE = 16
 """Least side of a photo in pixels: at the scale 0.5 of the CAMs a network of stride 8 has one cell left."""
@@ -23,6 +24,7 @@ NO_VAL_MASKS = (
 )
 
 _PIECE = 2**16  # bytes read at either end of a file
+_FEW = 3  # classes of which one photo each may be a trial
 _TOLD = 100  # bad images named in the log
 
 # By format, the bytes that end a picture; something may follow them, such as what cameras append.
@@ -32,11 +34,11 @@ _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 def check_table(index: Index) -> None:
     """Check the table itself; no file is read.
 
-    The log names classes that cannot be learned, because no training image shows them, or every one does.
+    Classes that cannot be learned, because no training image shows them, or every one does, are told.
 
     Raises:
-        InputError: no training image has a label, a file is listed twice, or a name is one that text files cannot
-            carry.
+        InputError: no training image has a label, no class has two, there are more classes than a label map holds, a
+            file is listed twice, or a name is one that text files cannot carry.
     """
     files = {}
     for row in index.rows:
@@ -53,11 +55,20 @@ def check_table(index: Index) -> None:
     counts = Counter(label for row in train for label in row.labels)
     if train and not counts:
         raise InputError("No training image has a label; fill the labels in, since all training starts from them.")
+    if index.num_classes >= IGNORE:
+        raise InputError(
+            f"The data set has {index.num_classes} classes, a label map holds {IGNORE - 1}; leave the rare ones out."
+        )
+    if index.num_classes > _FEW and all(counts[label] <= 1 for label in range(1, index.num_classes + 1)):
+        raise InputError(
+            f"No class can be learned: each of the {index.num_classes} classes has one training photo alone, such as "
+            f"{index.classes[0]!r}; write into the column 'labels' what several photos have in common."
+        )
     names = dict(enumerate(index.classes, start=1))
     if absent := [name for k, name in names.items() if not counts[k]]:
-        log.warning("Warning: no training image shows %s; it cannot be learned.", ", ".join(absent))
+        tell(f"Warning: no training image shows {', '.join(absent)}; it cannot be learned.")
     if len(train) > 1 and (always := [name for k, name in names.items() if counts[k] == len(train)]):
-        log.warning("Warning: every training image shows %s; nothing tells where it is not.", ", ".join(always))
+        tell(f"Warning: every training image shows {', '.join(always)}; nothing tells where it is not.")
 
 
 def check_images(index: Index, *, max_pixels: int, threads: int = 8) -> Index:
@@ -81,9 +92,14 @@ def check_images(index: Index, *, max_pixels: int, threads: int = 8) -> Index:
             first one is told; the log names the others.
     """
 
+    unturned = []
+
     def look(row: Row) -> tuple[Row, InputError | None]:
         try:
-            return replace(row, digest=_check_files(row, max_pixels)), None
+            digest, turned = _check_files(row, max_pixels)
+            if not turned:
+                unturned.append(row.image)
+            return replace(row, digest=digest), None
         except InputError as error:
             return row, error
 
@@ -100,12 +116,14 @@ def check_images(index: Index, *, max_pixels: int, threads: int = 8) -> Index:
         )
     if errors:
         raise errors[0]
+    if unturned:
+        tell(f"Warning: {len(unturned)} photos have broken EXIF data, which is ignored, such as {min(unturned)}.")
     _warn_of_copies(rows)
     return Index(index.classes, rows)
 
 
-def _check_files(row: Row, max_pixels: int) -> str:
-    """Check one photo and its mask; the photo's digest."""
+def _check_files(row: Row, max_pixels: int) -> tuple[str, bool]:
+    """Check one photo and its mask; the photo's digest, and whether its EXIF data can be read."""
     with open_photo(row.image) as photo:
         width, height = photo.size
         if width * height > max_pixels:
@@ -122,13 +140,14 @@ def _check_files(row: Row, max_pixels: int) -> str:
             digest, whole = _read_ends(row.image, _ENDS.get(photo.format))
             if not whole:
                 photo.load()
+            turned = orientation(photo) is not None  # Pillow says so the first time only
             size = upright_size(photo)
         except UNREADABLE as error:
             raise unreadable(row.image, error) from None
     if row.mask and not row.mask.endswith(".json"):
         with open_mask(row.mask) as mask:
             check_size(row, mask.size[::-1], size)
-    return digest
+    return digest, turned
 
 
 def _read_ends(path: str | Path, mark: bytes | None) -> tuple[str, bool]:
@@ -161,10 +180,10 @@ def _warn_of_copies(rows: list[Row]) -> None:
     train = {row.digest: row for row in rows if row.split == "train"}
     copies = [row for row in rows if row.split != "train" and row.digest in train]
     if copies:
-        log.warning(
-            "Warning: %d photos outside of the training split are copies of training photos, such as %s of %s.",
-            len(copies), copies[0].image, train[copies[0].digest].image,
-        )  # fmt: skip
+        tell(
+            f"Warning: {len(copies)} photos outside of the training split are copies of training photos, such as "
+            f"{copies[0].image} of {train[copies[0].digest].image}."
+        )
 
 
 def check_val_masks(index: Index) -> None:

@@ -1,14 +1,15 @@
 """A plain folder of photos with one CSV of image labels: the way to bring one's own data."""
 
-import csv
 import os
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from ssc.data.index import SPLITS, Index, Row, class_ids, read_classes
-from ssc.runtime.errors import InputError
+from ssc.data.index import Index, Row, class_ids
+from ssc.data.label_table import plain, read_label_table
+from ssc.data.photos import photo_suffixes
+from ssc.runtime.errors import InputError, refuse
+from ssc.runtime.progress import tell
 
 
 def index_folder(
@@ -19,11 +20,11 @@ def index_folder(
     masks: str | None = None,
     classes: str | None = None,
 ) -> Index:
-    """Index a folder by its CSV of image labels; photos that the CSV does not list are left out.
+    """Index a folder by its CSV of image labels; photos that the CSV does not list are left out, and counted.
 
-    The CSV (UTF-8) has the columns `image` (path below the images folder, with its exact name), `labels`
-    (class names joined by `;`, may be empty) and optionally `split` (`train`, `val` or `test`; `train` where
-    empty). The image id is that path without its extension.
+    The CSV (see `ssc.data.label_table`) has the columns `image` (path below the images folder), `labels` (class names,
+    may be empty) and optionally `split` (`train`, `val` or `test`; `train` where empty). The image id is that path
+    without its extension. A path that differs from a photo's only in case or in its Unicode form means that photo.
 
     Args:
         root: the folder that the other paths are relative to.
@@ -34,90 +35,76 @@ def index_folder(
             it exists and otherwise the sorted names found in the CSV.
 
     Raises:
-        InputError: a file or folder is missing, no photo has a mask, or a line of the CSV has the wrong cells, names
-            an absent photo, a photo twice, an unknown split or an unknown class.
+        InputError: a file or folder is missing, no photo has a mask, or the CSV has faults: of its own, or lines that
+            name an absent photo or two photos of one id. All lines are told.
     """
     root = Path(root)
     for folder in (images, masks):
         if folder is not None and not (root / folder).is_dir():
             raise InputError(f"The folder {root / folder} does not exist; correct its path in the config.")
-    table = list(_read_labels(root / labels))
-    if classes is not None or (root / "classes.txt").exists():
-        names = read_classes(root / (classes or "classes.txt"))
-    else:
-        names = sorted({name for *_, found in table for name in found})
+    if classes is None and (root / "classes.txt").exists():
+        classes = "classes.txt"
+    table = root / labels
+    names, entries = read_label_table(table, classes=None if classes is None else root / classes)
     if not names:
-        raise InputError(f"{root / labels} names no class; fill its column 'labels'.")
-
-    # One listing per folder that the CSV names: a look-up per image takes minutes on network disks.
-    @cache
-    def listing(folder: str) -> frozenset[str]:
-        try:
-            with os.scandir(folder) as entries:
-                return frozenset(entry.name for entry in entries)
-        except (FileNotFoundError, NotADirectoryError):
-            return frozenset()
-
-    def exists(path: str) -> bool:
-        folder, name = os.path.split(path)
-        return name in listing(folder)
-
-    rows, lines = [], {}
-    for where, image, split, found in table:
-        image_id = str(image.with_suffix(""))
-        if image_id in lines:
-            raise InputError(f"{where}: image id {image_id!r} is taken by {lines[image_id]}; rename the photo.")
-        lines[image_id] = where
-        photo = f"{root / images}/{image}"
-        if not exists(photo):
-            near = _otherwise_written(photo, listing)
-            hint = f" (but {near!r}, written otherwise)" if near else ""
-            raise InputError(f"{where}: {photo} does not exist{hint}; correct the path or drop the line.")
-        mask = f"{root / masks}/{image_id}.png" if masks is not None else ""
-        if not exists(mask):
-            mask = ""
-        rows.append(Row(image_id, split, photo, mask, class_ids(found, names, where=where)))
-    if masks is not None and rows and not any(row.mask for row in rows):
-        raise InputError(f"{root / masks} holds no mask of a photo; name them <image id>.png, or drop dataset.masks.")
+        raise InputError(f"{table} names no class; fill its column 'labels'.")
+    photos, truth = _files(root / images), _files(root / masks) if masks is not None else set()
+    alike = defaultdict(list)
+    for name in photos:
+        alike[plain(name)].append(name)
+    rows, lines, faults = [], {}, []
+    for entry in entries:
+        where, name = f"line {entry.line}", str(entry.image)
+        found = [name] if name in photos else sorted(alike[plain(name)])
+        image_id = str(PurePosixPath((found or [name])[0]).with_suffix(""))
+        if len(found) > 1:
+            faults.append(f"{where}: {name} may be any of {', '.join(found)}; write the name exactly")
+        elif not found:
+            faults.append(f"{where}: {root / images}/{name} does not exist; correct the path or drop the line")
+        elif image_id in lines:
+            faults.append(f"{where}: image id {image_id!r} is taken by line {lines[image_id]}; rename the photo")
+        else:
+            lines[image_id], mask = entry.line, f"{image_id}.png"
+            labels = class_ids(entry.labels, names, where=f"{table}, {where}")
+            mask = f"{root / masks}/{mask}" if mask in truth else ""
+            rows.append(Row(image_id, entry.split, f"{root / images}/{found[0]}", mask, labels))
+    refuse(table, faults)
+    _tell_left_out(root / images, photos, {row.image for row in rows}, table)
+    if masks is not None and rows:
+        _tell_masks(root / masks, truth, rows)
     return Index(names, rows)
 
 
-def _otherwise_written(path: str, listing: Callable[[str], Iterable[str]]) -> str | None:
-    """A name in the same folder that differs in case or in its Unicode form, such as one a Mac has written."""
+def _files(folder: Path) -> set[str]:
+    """Paths of all files below a folder, relative to it."""
+    # One listing: a look-up per photo takes minutes on network disks.
+    return {
+        Path(parent, name).relative_to(folder).as_posix()
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    }
 
-    def plain(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
 
-    folder, wanted = os.path.split(path)
-    return next((name for name in sorted(listing(folder)) if plain(name) == plain(wanted)), None)
+def _tell_left_out(folder: Path, photos: set[str], taken: set[str], table: Path) -> None:
+    suffixes = photo_suffixes()
+    left = sorted(
+        name for name in photos if f"{folder}/{name}" not in taken and PurePosixPath(name).suffix.lower() in suffixes
+    )
+    if left:
+        tell(f"{len(left)} photos of {folder} are not in {table} and are left out, such as {left[0]}.")
 
 
-def _read_labels(path: Path) -> Iterator[tuple[str, PurePosixPath, str, list[str]]]:
-    """Yield (where it stands, image path, split, class names) for each line of the CSV."""
-    try:
-        # Spreadsheets put a byte order mark in front, which "utf-8-sig" drops.
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, strict=True)
-            header = set(reader.fieldnames or ())
-            # A misspelt `split` must not turn validation images into training images.
-            if not {"image", "labels"} <= header <= {"image", "labels", "split"}:
-                raise InputError(
-                    f"{path} has the columns {reader.fieldnames}; expected image, labels and perhaps split."
-                )
-            for cells in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in cells or None in cells.values():
-                    raise InputError(f"{where}: expected {len(header)} cells; quote cells that hold a comma.")
-                image, split = PurePosixPath(cells["image"]), cells.get("split") or "train"
-                if not image.name or image.is_absolute() or ".." in image.parts:
-                    raise InputError(f"{where}: image {cells['image']!r} is no path below the images folder.")
-                if split not in SPLITS:
-                    raise InputError(f"{where}: unknown split {split!r}; use one of {', '.join(SPLITS)}.")
-                found = [name.strip() for name in cells["labels"].split(";") if name.strip()]
-                yield where, image, split, found
-    except FileNotFoundError:
-        raise InputError(f"The label table {path} does not exist; make it or correct its path.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8; save it as 'CSV UTF-8'.") from None
-    except csv.Error as error:
-        raise InputError(f"{path} is not a valid CSV ({error}); correct its quotes.") from None
+def _tell_masks(folder: Path, masks: set[str], rows: Iterable[Row]) -> None:
+    """Say which photos have no mask and which masks no photo, whose names may be written otherwise."""
+    without = [row for row in rows if not row.mask]
+    strays = sorted(masks - {f"{row.id}.png" for row in rows})
+    if len(without) == len(rows):
+        seen = f", not as {strays[0]!r}" if strays else ""
+        raise InputError(f"{folder} holds no mask of a photo; name them <image id>.png{seen}, or drop dataset.masks.")
+    if strays:
+        tell(
+            f"{len(strays)} files of {folder} are no photo's mask, such as {strays[0]}, and {len(without)} photos have "
+            f"none{f', such as {without[0].id}' if without else ''}; a mask is called <image id>.png."
+        )
+    elif without:
+        tell(f"{len(without)} of {len(rows)} photos have no mask in {folder}, such as {without[0].id}.")

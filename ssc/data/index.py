@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic, check_member_name, write_text
+from ssc.runtime.files import atomic, check_member_name, read_text, write_text
 
 SPLITS = ("train", "val", "test")
 HEADER = ["id", "split", "image", "mask", "labels", "digest"]
@@ -185,15 +185,12 @@ def classes_path(index_path: str | Path) -> Path:
 
 
 def read_classes(path: str | Path) -> list[str]:
-    """Class names, one per line; blank lines and a byte order mark are skipped.
+    """Class names, one per line; blank lines are skipped.
 
     Raises:
-        InputError: the file is absent.
+        InputError: the file is absent or no text.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"The class list {path} does not exist; it holds one class name per line.") from None
+    lines = read_text(path, what="The class list").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -2,23 +2,39 @@
 
 import struct
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from ssc.runtime.errors import InputError
+
+if find_spec("pillow_heif"):  # an extra: the format of phones
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 Size = tuple[int, int]  # (height, width)
 
 # Pillow reads more; among the rest are formats whose reader starts another program (EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "HEIF")
 
 # What Pillow raises on damaged files; struct.error comes from EXIF.
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I;16N"}
+_CAMERA_BITS = (8, 10, 12, 14, 16)
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def open_photo(path: str | Path) -> Image.Image:
@@ -29,7 +45,7 @@ def open_photo(path: str | Path) -> Image.Image:
             whose range is not known, or says to have more pixels than Pillow would ever decode (179 million).
     """
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(path, formats=_readable_formats())
         # A phone's MPO is a JPEG with others behind it, such as a preview; the first one is the photo.
         several = image.format != "MPO" and getattr(image, "is_animated", False)
     except FileNotFoundError:
@@ -45,26 +61,50 @@ def open_photo(path: str | Path) -> Image.Image:
     return image
 
 
-def upright_size(image: Image.Image) -> Size:
-    """(height, width) of an open photo once it is turned by its EXIF orientation.
+def photo_suffixes() -> frozenset[str]:
+    """Endings, in small letters, of the names of files that `open_photo` takes."""
+    Image.init()
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS)
 
-    In a PNG that may stand behind the pixels, so that Pillow decodes one.
+
+def _readable_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow reads, with its plugins."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def orientation(image: Image.Image) -> int | None:
+    """EXIF orientation, 1..8, of an open photo; None where its EXIF data is broken.
+
+    In a PNG it may stand behind the pixels, so that Pillow decodes one.
     """
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except UNREADABLE:
+        return None
+
+
+def upright_size(image: Image.Image) -> Size:
+    """(height, width) of an open photo once it is turned by its EXIF orientation."""
     width, height = image.size
-    return (width, height) if image.getexif().get(ExifTags.Base.Orientation) in _TURNED else (height, width)
+    return (width, height) if orientation(image) in _TURNED else (height, width)
 
 
 def unreadable(path: str | Path, error: Exception) -> InputError:
     """The error of a photo over which Pillow has tripped."""
-    if isinstance(error, OSError) and Path(path).is_file() and Path(path).stat().st_size == 0:
+    path = Path(path)
+    if isinstance(error, OSError) and path.is_file() and path.stat().st_size == 0:
         error = "it is empty"
+    elif path.suffix.lower() in (".heic", ".heif") and "HEIF" not in _readable_formats():
+        return InputError(f"The image {path} is HEIF; install pillow-heif, which reads it, or save it as JPEG.")
     return InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.")
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Photo as uint8 (H, W, 3), turned upright by its EXIF orientation.
+    """Photo as uint8 (H, W, 3), turned upright by its EXIF orientation, where that can be read.
 
-    16-bit values become their high byte; transparency is dropped.
+    Of grey values in 16 bits the highest 8 of the 10, 12, 14 or 16 bits that hold the brightest are taken, as a camera
+    fills them. What is transparent shows white.
 
     Raises:
         InputError: the file is absent, damaged, or none that `open_photo` takes.
@@ -91,15 +131,26 @@ def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[n
     with open_photo(path) as image:
         try:
             wanted = _reduce_jpeg(image, target) if image.format in ("JPEG", "MPO") else None
-            ImageOps.exif_transpose(image, in_place=True)
-            upright = image
+            image.load()  # by which the readers of some formats turn it themselves
+            turn = _TURN.get(orientation(image))
+            pixels = _rgb(image)
+            array = np.asarray(pixels if turn is None else pixels.transpose(turn))
         except UNREADABLE as error:
             raise unreadable(path, error) from None
-    if upright.mode.startswith("I;16"):
+    return array, wanted or target(array.shape[:2])
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
         # Pillow's conversion to RGB would clip at 255.
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    pixels = np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
-    return pixels, wanted or target(pixels.shape[:2])
+        values = np.asarray(image)
+        bits = next(bits for bits in _CAMERA_BITS if values.max() < 1 << bits)
+        image = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _reduce_jpeg(image: Image.Image, target: Callable[[Size], Size]) -> Size:

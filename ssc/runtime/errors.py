@@ -1,6 +1,8 @@
 """Errors that the user can do something about, told by their message alone."""
 
 import errno
+from collections.abc import Sequence
+from pathlib import Path
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
@@ -14,6 +16,26 @@ class InputError(ValueError):
     Command line and workflow scripts print that message alone; every other exception is a defect of ours
     and keeps its traceback.
     """
+
+
+_FAULTS_TOLD = 20
+
+
+def refuse(path: str | Path, faults: Sequence[str]) -> None:
+    """Tell all faults of a file at once.
+
+    Args:
+        path: the file.
+        faults: clauses that name place, fault and mend; nothing happens where there is none.
+
+    Raises:
+        InputError: there are any.
+    """
+    if len(faults) == 1:
+        raise InputError(f"{path}, {faults[0]}.")
+    if faults:
+        rest = [f"... and {len(faults) - _FAULTS_TOLD} more"] if len(faults) > _FAULTS_TOLD else []
+        raise InputError(f"{path} has {len(faults)} faults:\n  " + "\n  ".join([*faults[:_FAULTS_TOLD], *rest]))
 
 
 class Interrupted(Exception):

@@ -1,5 +1,6 @@
 """Atomic writes, safe names, and the two text formats (JSON, TSV) that stages hand to each other."""
 
+import codecs
 import glob
 import json
 import os
@@ -62,6 +63,34 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: object) -> None:
     """Write `value` as indented JSON with a closing newline, atomically. NaN is refused."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_text(path: str | Path, *, what: str = "The file") -> str:
+    """Read a text that people have written: UTF-8, or UTF-16 with its byte order mark; line ends become line feeds.
+
+    Args:
+        path: the file.
+        what: what it is to the user, such as `The label table`.
+
+    Raises:
+        InputError: it is absent, cannot be read, or is in another encoding.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{what} {path} does not exist; make it or correct its path.") from None
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read ({error.strerror}); correct its path.") from None
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")  # the byte order mark is a spreadsheet's
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{what} {path} is not UTF-8, as {content[error.start : error.end]!r} in line {line} shows; save it as "
+            "'CSV UTF-8' or 'Unicode text'."
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_json(path: str | Path) -> dict:

@@ -36,6 +36,12 @@ def track(
                 log.info("%s: %d/%d, %.1f s%s", what, count, total, time.perf_counter() - start, told)
 
 
+def tell(text: str) -> None:
+    """Say something that the user should see: on the terminal, and in the log."""
+    print(text, file=sys.stderr, flush=True)
+    log.info("%s", text)
+
+
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """A line that cannot be written, on a full disk say, is lost; the work goes on."""

@@ -74,9 +74,11 @@ def write_photos(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
-    for name in ("a.jpg", "b.png", "c.jpg", "d.png", "e.jpg", "f.png"):
+    for line in TABLE.splitlines()[1:]:
+        name, labels, _ = line.split(",")
+        shown = [0, *(("cat", "dog").index(label) + 1 for label in labels.split(";") if label)]
         save(folder / "images" / name, rng.integers(0, 256, (36, 48, 3), np.uint8))
-        save(folder / "masks" / f"{name[0]}.png", rng.integers(0, 3, (36, 48), np.uint8))
+        save(folder / "masks" / f"{name[0]}.png", rng.choice(shown, (36, 48)).astype(np.uint8))
     (folder / "labels.csv").write_text(TABLE)
 
 
@@ -227,29 +229,60 @@ def named_twice(photos: Path) -> None:
     table("b.png", "a.png")(photos)
 
 
-def in_other_letters(photos: Path) -> None:
-    (photos / "images" / "a.jpg").rename(photos / "images" / "u\u0308ber.jpg")
-    table("a.jpg", "\u00fcber.jpg")(photos)
+def in_capitals(photos: Path) -> None:
+    shutil.copy(photos / "images" / "a.jpg", photos / "images" / "a.JPG")
+    table("a.jpg", "A.jpg")(photos)
+
+
+def numbered(photos: Path) -> None:
+    (photos / "labels.csv").write_text(TABLE.replace("cat", "1").replace("dog", "2"))
+
+
+def many_classes(photos: Path) -> None:
+    (photos / "classes.txt").write_text("cat\ndog\n" + "".join(f"class {k}\n" for k in range(298)))
+
+
+def named_by_photo(photos: Path) -> None:
+    (photos / "labels.csv").write_text(
+        "image,labels\n" + "".join(f"{path.name},{path.stem}\n" for path in sorted((photos / "images").iterdir()))
+    )
+
+
+def other_list(photos: Path) -> None:
+    (photos / "classes.txt").write_text("cats\ndog\n")
 
 
 TABLES = [
     Case("no table", "labels.csv does not exist", data(), lambda photos: (photos / "labels.csv").unlink()),
-    Case(
-        "empty table", "labels.csv has the columns None", data(), lambda photos: (photos / "labels.csv").write_text("")
+    Case("empty table", "labels.csv begins with ''", data(), lambda photos: (photos / "labels.csv").write_text("")),
+    Case("table is a folder", "labels.csv cannot be read", data(), lambda p: no_folder_but(p / "labels.csv")),
+    table_case(
+        "columns of another table", "image,labels,split", "url,labels,split", "expected the names of its columns"
     ),
-    table_case("columns of another table", "image,labels,split", "file,labels,split", "expected image, labels"),
+    table_case("no names of columns", "image,labels,split\n", "", "begins with 'a.jpg,cat,train'; expected the names"),
+    table_case("misspelt column", "image,labels,split", "image,labels,splits", "has the column 'splits'"),
     table_case("semicolons between the cells", "a.jpg,cat,train", "a.jpg;cat;train", "line 2: expected 3 cells"),
     table_case("open quote", "a.jpg,", '"a.jpg"x,', "labels.csv is not a valid CSV"),
     Case(
         "table in Latin-1", "labels.csv is not UTF-8", data(), lambda p: (p / "labels.csv").write_bytes(b"image,\xe4")
     ),
     table_case("label without image", "b.png,", "gone.png,", "images/gone.png does not exist"),
-    Case("name in another Unicode form", "written otherwise", data(), in_other_letters),
-    table_case("photo listed twice", "b.png,dog", "a.jpg,dog", "image id 'a' is taken by"),
+    Case("photos whose names look alike", "line 2: A.jpg may be any of a.JPG, a.jpg", data(), in_capitals),
     Case("two photos of one id", "image id 'a' is taken by", data(), named_twice),
-    table_case("photo in two splits", "e.jpg,cat,val", "a.jpg,cat,val", "image id 'a' is taken by"),
+    table_case("photo in two splits", "e.jpg,cat,val", "a.jpg,cat,val", "line 6: a.jpg is of split train in line 2"),
+    table_case("class in the plural", "b.png,dog", "b.png,dogs", "line 3: 'dogs' beside 'dog'"),
+    table_case("no class", "d.png,", "d.png,none", "line 5: 'none' is no class; leave the cell empty"),
+    table_case("not known", "d.png,", "d.png,nan", "line 5: 'nan' is no class"),
+    table_case("marker of a labelling tool", "d.png,", "d.png,__ignore__", "'__ignore__' is no class"),
+    Case("numbers for names", "the labels are numbers (1, 2)", data(), numbered),
+    Case("more classes than values", "The data set has 300 classes", data(masks=None), many_classes),
+    Case(
+        "file names for labels", "each of the 6 classes has one training photo alone", data(masks=None), named_by_photo
+    ),
     table_case("unknown split", "cat,val", "cat,valid", "unknown split 'valid'; use one of train, val, test"),
-    table_case("unknown class", "a.jpg,cat", "a.jpg,background", "'background' is not a class of its own"),
+    Case(
+        "unknown class", "lines 2, 4, 6: class 'cat' is not in the class list; did you mean 'cats'", data(), other_list
+    ),
     table_case("no training image", ",train", ",test", "The data set has no training image"),
     table_case("nothing to predict", ",val", ",test", "Split 'val' has no image"),
     Case("table without lines", "The data set has no training image", data(masks=None), unlisted),
@@ -276,7 +309,7 @@ NAMES = [
     Case("line break in a name", "holds a line break or another control", data(masks=None), odd_name("a\nb.jpg")),
     Case("tab in a name", "holds a line break or another control", data(masks=None), odd_name("a\tb.jpg")),
     Case("escape in a name", "holds a line break or another control", data(masks=None), odd_name("a\x1b[2Jb.jpg")),
-    Case("backslash in a name", "is not a safe member name", data(masks=None), odd_name("..\\b.jpg")),
+    Case("backslash in a name", "is no path below the images folder", data(masks=None), odd_name("..\\b.jpg")),
 ]
 
 # Photos
@@ -328,7 +361,7 @@ def no_folder_but(path: Path) -> None:
 
 
 PHOTOS = [
-    photo_case("photo is a folder", "a.jpg cannot be read ([Errno 21] Is a directory", no_folder_but),
+    photo_case("photo is a folder", "photos/images/a.jpg does not exist", no_folder_but),
     photo_case(
         "photo is a link to nothing", "a.jpg does not exist; restore it", lambda p: (p.unlink(), p.symlink_to("no"))
     ),
@@ -379,6 +412,17 @@ def turned_photo(path: Path) -> None:
     save(path.parents[1] / "images" / "a.jpg", np.zeros((36, 48, 3), np.uint8), exif=exif)
 
 
+def painted(values: dict[int, int]) -> Callable[[Path], None]:
+    """Write other values into all masks."""
+
+    def spoil(photos: Path) -> None:
+        for mask in sorted((photos / "masks").iterdir()):
+            labels = np.asarray(Image.open(mask))
+            save(mask, np.array([values.get(value, value) for value in range(256)], np.uint8)[labels])
+
+    return spoil
+
+
 def no_mask_fits(photos: Path) -> None:
     for mask in sorted((photos / "masks").iterdir()):
         mask.rename(mask.with_name(f"mask_{mask.name}"))
@@ -397,6 +441,11 @@ MASKS = [
         "mask is a link to nothing", "a.png does not exist; restore it", lambda p: (p.unlink(), p.symlink_to("no"))
     ),
     Case("no mask of any photo", "photos/masks holds no mask of a photo", data(), no_mask_fits),
+    Case(
+        "black and white masks", "No mask shows a class: photos/masks/a.png holds 0", data(), painted({1: 255, 2: 255})
+    ),
+    Case("masks of another order", "4 of 6 masks contradict their photos' labels", data(), painted({1: 2, 2: 1})),
+    Case("masks of other classes", "a.png of a holds 15, which is no class", data(), painted({1: 15})),
 ]
 
 # Published formats

@@ -7,6 +7,7 @@ import yaml
 
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table
+from ssc.data.check_masks import check_masks
 from ssc.data.index import Index, write_index
 from ssc.runtime.errors import InputError
 from ssc.workflow.config import complete, refuse_repeats, resolve
@@ -25,6 +26,7 @@ def read_in(folder: Path, *files: str | Path) -> Index:
     index = build_index(config["dataset"])
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
+    check_masks(index)
     check_room(index, resolve(config, config["experiment"]), folder / "results")
     write_index(folder / "results" / "index.tsv", index, needed=config["prediction"]["split"])
     return index
@@ -38,7 +40,7 @@ def test_bad_input_is_refused_in_one_message_and_nothing_is_written(tmp_path, mo
     with pytest.raises(InputError) as info:
         read_in(tmp_path, *files)
     assert case.message in str(info.value)
-    assert "\n" not in str(info.value)
+    assert "\n" not in str(info.value).partition(" faults:\n")[0]
     assert not (tmp_path / "results").exists() and not list(tmp_path.rglob("x"))
 
 

@@ -197,7 +197,7 @@ def test_many_bad_photos_are_counted_and_logged(tmp_path, photo, caplog):
     assert len(caplog.records) == 100
 
 
-def test_copies_of_training_photos_are_logged(tmp_path, photo, caplog):
+def test_copies_of_training_photos_are_told(tmp_path, photo, capsys):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         photo.save(tmp_path / name)
     photo.rotate(180).save(tmp_path / "d.jpg")
@@ -205,10 +205,10 @@ def test_copies_of_training_photos_are_logged(tmp_path, photo, caplog):
         Row(name, split, str(tmp_path / f"{name}.jpg"), "", (1,))
         for name, split in [("a", "train"), ("b", "val"), ("c", "test"), ("d", "val")]
     ]
-    with caplog.at_level(logging.WARNING, "ssc"):
-        check_images(Index(["cat"], rows), max_pixels=PIXELS)
-    assert "2 photos outside of the training split are copies" in caplog.text
-    assert f"such as {tmp_path}/b.jpg of {tmp_path}/a.jpg" in caplog.text
+    check_images(Index(["cat"], rows), max_pixels=PIXELS)
+    told = capsys.readouterr().err
+    assert "2 photos outside of the training split are copies" in told
+    assert f"such as {tmp_path}/b.jpg of {tmp_path}/a.jpg" in told
 
 
 def test_pictures_of_several_frames_are_told_by_their_kind(tmp_path):
@@ -235,12 +235,28 @@ def rows(*labels: tuple[int, ...], split: str = "train") -> list[Row]:
         (rows((1,), (2,)) + rows((3,), split="val"), ["no training image shows hen;"]),
     ],
 )
-def test_classes_that_cannot_be_learned_are_logged(caplog, table, lines):
-    with caplog.at_level(logging.WARNING, "ssc"):
-        check_table(Index(["cat", "dog", "hen"], table))
-    assert len(caplog.records) == len(lines)
-    for record, line in zip(caplog.records, lines, strict=True):
-        assert record.getMessage().startswith(f"Warning: {line}")
+def test_classes_that_cannot_be_learned_are_told(capsys, table, lines):
+    check_table(Index(["cat", "dog", "hen"], table))
+    for told, line in zip(capsys.readouterr().err.splitlines(), lines, strict=True):
+        assert told.startswith(f"Warning: {line}")
+
+
+def test_labels_that_name_photos_are_refused():
+    names = [f"photo {k}" for k in range(6)]
+    with pytest.raises(InputError, match=r"each of the 6 classes has one training photo alone, such as 'photo 0'"):
+        check_table(Index(names, rows(*((k,) for k in range(1, 7)))))
+    check_table(Index(names, rows(*((k,) for k in range(1, 7)), (3,))))
+
+
+def test_more_classes_than_a_label_map_holds_are_refused():
+    with pytest.raises(InputError, match="255 classes, a label map holds 254"):
+        check_table(Index([f"c{k}" for k in range(255)], rows((1,), (1, 2))))
+
+
+def test_broken_exif_is_told(tmp_path, photo, capsys):
+    photo.save(tmp_path / "a.png", exif=b"Exif\0\0XX*\0\x08\0\0\0")
+    check(tmp_path / "a.png")
+    assert "1 photos have broken EXIF data, which is ignored, such as" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["id", "image", "mask"])

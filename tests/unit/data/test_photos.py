@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssc.data.photos import FORMATS, open_photo, upright_size
+from ssc.data.photos import FORMATS, open_photo, photo_suffixes, upright_size
 from ssc.runtime.errors import InputError
 
 
@@ -21,6 +21,8 @@ def refusal(path):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_of_photos_are_opened_whatever_their_name(tmp_path, name):
+    if name == "HEIF":
+        pytest.importorskip("pillow_heif")
     Image.new("RGB", (7, 5)).save(tmp_path / "photo", name)
     with open_photo(tmp_path / "photo") as photo:
         assert photo.format == name
@@ -42,6 +44,17 @@ def test_absent_and_empty_files(tmp_path):
     assert refusal(tmp_path / "a.jpg").endswith("a.jpg does not exist; restore it or take it out of the data.")
     (tmp_path / "a.jpg").touch()
     assert refusal(tmp_path / "a.jpg").endswith("cannot be read (it is empty); replace it or take it out of the data.")
+
+
+def test_a_plugin_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert "a.HEIC is HEIF; install pillow-heif" in refusal(tmp_path / "a.HEIC")
+
+
+def test_endings_of_photos():
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".jp2"} <= photo_suffixes()
+    assert not {".svg", ".pdf", ".eps", ".txt", ""} & photo_suffixes()
 
 
 @pytest.mark.parametrize(

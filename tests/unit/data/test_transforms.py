@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssc.data.photos import read_for_resize, read_image
+from ssc.data.photos import open_photo, read_for_resize, read_image, upright_size
 from ssc.data.transforms import (
     augment,
     augment_part,
@@ -73,12 +73,13 @@ def test_palette_transparency_and_grey_become_colours(tmp_path):
     colours = picture(8, 1, seed=1)[:, 0]
     palette.putpalette(colours.ravel().tolist())
     np.testing.assert_array_equal(read(palette), colours[grey % 8])
-    np.testing.assert_array_equal(read(palette, transparency=0), colours[grey % 8])
-    with_alpha = np.dstack([rgb, grey])
-    np.testing.assert_array_equal(read(Image.fromarray(with_alpha)), rgb)
+    shown = np.where((grey % 8 == 0)[..., None], 255, colours[grey % 8])
+    np.testing.assert_array_equal(read(palette, transparency=0), shown)
     as_grey = np.dstack([grey] * 3)
+    for opaque, pixels in ((rgb, np.dstack([rgb, grey])), (as_grey, np.dstack([grey, grey]))):
+        on_white = (opaque * (grey[..., None] / 255) + 255 - grey[..., None]).round()
+        assert np.abs(read(Image.fromarray(pixels)) - on_white).max() <= 1
     np.testing.assert_array_equal(read(Image.fromarray(grey)), as_grey)
-    np.testing.assert_array_equal(read(Image.fromarray(np.dstack([grey, 255 - grey]))), as_grey)
     np.testing.assert_array_equal(read(Image.fromarray(grey > 127)), np.where(as_grey > 127, 255, 0))
     inks = np.dstack([255 - rgb, np.zeros_like(grey)])
     np.testing.assert_array_equal(read(Image.fromarray(inks, mode="CMYK"), "tif"), rgb)
@@ -90,6 +91,13 @@ def test_sixteen_bits_keep_their_high_byte(tmp_path, suffix):
     Image.fromarray(values).save(tmp_path / f"p.{suffix}")
     expected = [[0, 0, 1, 0x12, 0x80, 0xFF]]
     np.testing.assert_array_equal(read_image(tmp_path / f"p.{suffix}"), np.dstack([expected] * 3))
+
+
+@pytest.mark.parametrize(("bits", "brightest"), [(10, 1023), (12, 4095), (12, 1024), (14, 9000), (16, 16384)])
+def test_cameras_fill_fewer_than_sixteen_bits(tmp_path, bits, brightest):
+    values = np.array([[0, brightest // 3, brightest]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "p.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png")[0, :, 0], values[0] >> (bits - 8))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
@@ -122,18 +130,28 @@ def test_a_wrong_chunk_length_is_named(tmp_path):
         read_image(tmp_path / "p.png")
 
 
-def test_damaged_exif_is_named(tmp_path):
+def test_damaged_exif_turns_what_it_still_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010F] = "maker"
     buffer = io.BytesIO()
     Image.fromarray(picture()).save(buffer, "jpeg", exif=exif)
-    # The text now claims to be the image width, over which Pillow trips (struct.error) when it turns the photo.
+    # The text now claims to be the image width, over which Pillow trips (struct.error) when it writes the data anew.
     text, width = b"\x01\x0f\x00\x02", b"\x01\x00\x00\x02"
     assert buffer.getvalue().count(text) == 1
     (tmp_path / "p.jpg").write_bytes(buffer.getvalue().replace(text, width))
-    with pytest.raises(InputError, match=r"p\.jpg cannot be read"):
-        read_image(tmp_path / "p.jpg")
+    assert read_image(tmp_path / "p.jpg").shape[:2] == picture().shape[1::-1]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize(
+    "broken", [b"Exif\0\0XX*\0\x08\0\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff"]
+)
+def test_broken_exif_is_ignored(tmp_path, kind, broken):
+    Image.fromarray(picture()).save(tmp_path / "p.img", kind, exif=broken)
+    assert read_image(tmp_path / "p.img").shape == picture().shape
+    with open_photo(tmp_path / "p.img") as photo:
+        assert upright_size(photo) == picture().shape[:2]
 
 
 def test_an_implausibly_large_photo_is_named(tmp_path, monkeypatch):
