@@ -39,7 +39,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`; on success it is synced and renamed to `path`, absent or an empty folder till then.
+    """Yield a new folder beside `path`, which must be absent or empty; on success it is synced and renamed to `path`.
 
     On an exception it is removed with all that is in it; what a killed process has left is removed before.
 
