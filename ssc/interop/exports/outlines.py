@@ -29,7 +29,7 @@ def polygon(region: Region) -> np.ndarray:
         while x and shape[y, x - 1]:
             x -= 1
         cut, start = path.index((x, y)), hole.index(first)
-        path = [*path[: cut + 1], *hole[start:], *hole[:start], first, *path[cut:]]
+        path[cut + 1 : cut + 1] = [*hole[start:], *hole[:start], first, (x, y)]
     points = np.array(path)
     before = np.sign(points - np.roll(points, 1, axis=0))
     after = np.roll(before, -1, axis=0)
