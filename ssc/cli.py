@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ssc.runtime.errors import InputError
+from ssc.runtime.errors import InputError, user_message
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,6 +62,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     stages.add_argument("--threshold", type=float, default=0.2, help="background threshold of the seeds (default: 0.2)")
 
+    export = commands.add_parser("export", help="write a run's masks for other tools: docs/exporting.md")
+    export.add_argument("run", type=Path, help="folder of a run, results/<data set>/<experiment>")
+    export.add_argument(
+        "--what",
+        required=True,
+        choices=["pseudo-labels", "predictions", *(f"predictions/{split}" for split in ("train", "val", "test"))],
+        help="with the split where the run has predictions of several",
+    )
+    export.add_argument("--to", required=True, choices=["voc", "coco", "yolo", "label-studio", "cvat"])
+    export.add_argument("--out", required=True, type=Path, help="folder to make; the photos are copied into it")
+    export.add_argument("--segmentation", choices=["rle", "polygons"], help="for coco (default: rle)")
+
     verify = commands.add_parser(
         "verify",
         help="compare a run's files with its manifest, or two runs with each other",
@@ -77,12 +89,15 @@ def main(arguments: list[str] | None = None) -> int:
         "import-weights": _import_weights,
         "convert-cams": _convert_cams,
         "compare-stages": _compare_stages,
+        "export": _export,
         "verify": _verify,
     }
     try:
         return run[options.command](options) or 0
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        if (told := user_message(error)) is None:
+            raise
+        print(f"Error: {told}", file=sys.stderr)
         return 2 if options.command in ("verify", "compare-stages") else 1
 
 
@@ -172,6 +187,15 @@ def _compare_stages(options: argparse.Namespace) -> int:
     parting = next((row.stage for row in found if row.parts), None)
     print(f"They part at {parting}." if parting else "They agree.")
     return int(bool(parting))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from ssc.interop.exports.run import export_run
+
+    done = export_run(options.run, what=options.what, to=options.to, out=options.out, segmentation=options.segmentation)
+    print(f"Wrote {done.images} masks to {options.out}.")
+    if done.ignored and options.to != "voc":
+        print(f"{100 * done.ignored:.2f} % of their pixels are ignored (255), which {options.to} has as background.")
 
 
 def _verify(options: argparse.Namespace) -> int:

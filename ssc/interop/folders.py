@@ -11,6 +11,7 @@ import numpy as np
 from ssc.archive import Archive
 from ssc.data.masks import read_mask
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import read_json
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,6 +35,24 @@ def cam_files(*sources: str | Path) -> dict[str, Callable[[], Arrays]]:
         InputError: see `label_maps`.
     """
     return _found(sources, {".npz": (_read_cams, Archive.arrays), ".npy": (_read_released, None)})
+
+
+def stage_archives(run: str | Path, stage: str) -> list[Path]:
+    """Shard archives of a stage's folder in a run, such as `predictions/val`; none where it has not made them.
+
+    They are those that the run's manifest names, which may lie in the folder of an experiment with the same settings;
+    those in its own folder where there is no manifest, or an older one.
+
+    Raises:
+        InputError: the manifest is no JSON.
+    """
+    run = Path(run).absolute()
+    own, manifest = sorted((run / stage).glob("*-of-*.zip")), run / "manifest.json"
+    if not manifest.is_file() or any(path.stat().st_mtime > manifest.stat().st_mtime for path in own):
+        return own
+    paths = [Path(path) for of_stage in read_json(manifest).get("files", {}).values() for path in of_stage]
+    named = [path for path in paths if path.suffix == ".zip" and path.parent.as_posix().endswith(f"/{stage}")]
+    return [run.parent / path for path in named] or own
 
 
 def _found(sources: tuple, readers: dict) -> dict[str, Callable]:

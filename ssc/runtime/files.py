@@ -4,6 +4,7 @@ import codecs
 import glob
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -35,6 +36,27 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which must be absent or empty; on success it is synced and renamed to `path`.
+
+    On an exception it is removed with all that is in it; what a killed process has left is removed before.
+
+    Raises:
+        OSError: no room, no permission, or `path` is not empty.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.sync()  # one call, where a call per file would take minutes
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_temporaries(path: str | Path) -> None:

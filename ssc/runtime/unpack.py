@@ -1,14 +1,13 @@
 """Unpacking of downloaded archives: whole or not at all, and never outside of the folder."""
 
 import gzip
-import os
-import shutil
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path
 
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import atomic_folder
 from ssc.runtime.progress import log, track
 
 
@@ -31,22 +30,16 @@ def unpack(archive: str | Path, folder: str | Path) -> None:
     if not archive.exists():
         raise InputError(f"The archive {archive} does not exist.")
     log.info("unpacking %s to %s", archive, folder)
-    partial = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed job
-    partial.mkdir(parents=True)
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as content:
-                for member in track(content.infolist(), "files"):
-                    content.extract(member, partial)
-        else:
-            with tarfile.open(archive) as content:
-                content.extractall(partial, filter="data")
-        os.sync()  # one call, where a call per file would take minutes
-        partial.replace(folder)
+        with atomic_folder(folder) as partial:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as content:
+                    for member in track(content.infolist(), "files"):
+                        content.extract(member, partial)
+            else:
+                with tarfile.open(archive) as content:
+                    content.extractall(partial, filter="data")
     except tarfile.FilterError as error:
         raise InputError(f"The archive {archive} is refused: {error}; do not use it.") from None
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError):
         raise InputError(f"The archive {archive} is damaged or cut off; fetch it again.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -10,10 +10,9 @@ from ssc.cams import full_cams
 from ssc.constants import IGNORE
 from ssc.data.index import SPLITS, read_index
 from ssc.data.photos import open_photo, upright_size
-from ssc.interop.folders import Arrays, cam_files, label_maps
+from ssc.interop.folders import Arrays, cam_files, label_maps, stage_archives
 from ssc.metrics import ConfusionMatrix
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import read_json
 from ssc.runtime.progress import track
 from ssc.seeds import strongest_class
 
@@ -96,11 +95,11 @@ def compare_stages(first: str | Path, second: str | Path, *, threshold: float = 
     photos = {row.id: results.absolute().parents[1] / row.image for row in table.split("train")}
     masks = {split: label_maps(results / "masks" / split) for split in SPLITS if (results / "masks" / split).is_dir()}
     found = []
-    cams = [cam_files(*folder) for folder in (_folders(root, "cams", _CAMS) for root in roots)]
+    cams = [cam_files(*sources) for sources in (_sources(root, "cams", _CAMS) for root in roots)]
     found += [compare_cams("cams", *cams), _compare_seeds(cams, photos, masks.get("train", {}), threshold)]
     for stage, others in _LABELS.items():
         split = stage.partition("/")[2] or "train"
-        maps = [label_maps(*_folders(root, stage, others)) for root in roots]
+        maps = [label_maps(*_sources(root, stage, others)) for root in roots]
         truth = masks.get(split, {}) if stage not in ("confidence", "irn_labels") else {}
         found.append(compare_labels(stage, *maps, truth=truth, classes=stage != "confidence"))
     if not any(each.images for each in found):
@@ -186,14 +185,9 @@ def _compare_seeds(
     return compare_labels(f"seeds at {threshold:g}", ours, theirs, truth=masks)
 
 
-def _folders(root: Path, stage: str, others: tuple[str, ...]) -> list[Path]:
-    """The folder of a stage in a source, or where its manifest says that another experiment has made it; or none."""
-    if found := [root / name for name in (stage, *others) if (root / name).is_dir()]:
-        return found[:1]
-    manifest = root / "manifest.json"
-    files = read_json(manifest)["files"] if manifest.is_file() else {}
-    paths = [Path(path) for of_stage in files.values() for path in of_stage]
-    return [root.parent / path.parent for path in paths if path.parent.as_posix().endswith(f"/{stage}")][:1]
+def _sources(root: Path, stage: str, others: tuple[str, ...]) -> list[Path]:
+    """The archives of a stage in a run, or the folder that another source has of it; or none."""
+    return stage_archives(root, stage) or [root / name for name in (stage, *others) if (root / name).is_dir()][:1]
 
 
 def _check_alike(name: str, own: object, other: object, what: str) -> None:

@@ -1,13 +1,16 @@
 """Maps of folders and archives, read by image."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from ssc import archive
 from ssc.archive import encode_labels
-from ssc.interop.folders import cam_files, label_maps, read_arrays
+from ssc.interop.folders import cam_files, label_maps, read_arrays, stage_archives
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_json
 
 
 def labels(value: int) -> np.ndarray:
@@ -42,6 +45,24 @@ def test_cams_of_the_release_and_of_ours(tmp_path):
         assert arrays["classes"].tolist() == [5]
         np.testing.assert_array_equal(arrays["cams"], cam)
     np.testing.assert_array_equal(found["a"]["high_res"], cam)
+
+
+def test_archives_of_a_stage_are_those_of_the_manifest_unless_its_own_are_newer(tmp_path):
+    """Another experiment's, or some of its own, which were cut into other shards before."""
+    run = tmp_path / "mine"
+    assert stage_archives(run, "cams") == []
+    for folder, shard in (("ssc", "1-of-1"), ("mine", "1-of-1"), ("mine", "1-of-2"), ("mine", "2-of-2")):
+        with archive.write(tmp_path / folder / "cams" / f"{shard}.zip"):
+            pass
+    everything = sorted((run / "cams").iterdir())
+    assert stage_archives(run, "cams") == everything
+    for named in (["ssc/cams/1-of-1.zip"], ["mine/cams/1-of-2.zip", "mine/cams/2-of-2.zip"]):
+        files = {"cams": dict.fromkeys([*named, "ssc/cams.json", "ssc/other_cams/1-of-1.zip"], "")}
+        write_json(run / "manifest.json", {"files": files})
+        assert stage_archives(run, "cams") == [tmp_path / path for path in named]
+        assert stage_archives(run, "irn_labels") == []
+    os.utime(run / "manifest.json", (0, 0))
+    assert stage_archives(run, "cams") == everything
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic, check_member_name, read_json, read_table, write_json, write_table, write_text
+from ssc.runtime.files import (
+    atomic,
+    atomic_folder,
+    check_member_name,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+    write_text,
+)
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 
@@ -148,3 +157,25 @@ def test_plain_relative_names_are_safe(name):
 def test_other_names_are_refused(name):
     with pytest.raises(InputError, match="not a safe member name"):
         check_member_name(name)
+
+
+def test_an_atomic_folder_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with pytest.raises(ZeroDivisionError), atomic_folder(path) as temporary:
+        (temporary / "half").touch()
+        assert temporary.parent == path.parent and not path.exists()
+        raise ZeroDivisionError
+    assert names(path.parent) == []
+    path.mkdir()
+    with atomic_folder(path) as temporary:
+        (temporary / "whole").touch()
+        assert names(path) == []
+    assert names(path.parent) == ["folder"] and names(path) == ["whole"]
+
+
+def test_an_atomic_folder_replaces_nothing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").touch()
+    with pytest.raises(OSError), atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path) == ["folder"] and names(tmp_path / "folder") == ["old"]

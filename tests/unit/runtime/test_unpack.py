@@ -164,8 +164,8 @@ def test_absent_archive_and_present_folder(tmp_path):
 
 
 def test_what_a_killed_job_left_does_not_get_in(tmp_path):
-    (tmp_path / "data.part").mkdir()
-    (tmp_path / "data.part" / "old").touch()
+    (tmp_path / ".data.part").mkdir()
+    (tmp_path / ".data.part" / "old").touch()
     unpack(write_zip(tmp_path / "archive"), tmp_path / "data")
     assert contents(tmp_path / "data") == FILES
     assert names(tmp_path) == ["archive", "data"]

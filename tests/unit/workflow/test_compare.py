@@ -125,8 +125,9 @@ def test_what_another_experiment_made_is_found_and_what_one_lacks_is_told(run, t
     changed = maps()
     changed["a"][0, 0] = (changed["a"][0, 0] + 1) % 3
     write_stage(own / "pseudo_labels", changed)
-    files = {"cams": {f"ssc/cams/{k}-of-2.zip": "" for k in (1, 2)}}
-    write_json(own / "manifest.json", {"files": {**files, "pseudo_labels": {"mine/pseudo_labels/1-of-2.zip": ""}}})
+    folders = {"cams": "ssc/cams", "pseudo_labels": "mine/pseudo_labels"}
+    files = {stage: {f"{folder}/{k}-of-2.zip": "" for k in (1, 2)} for stage, folder in folders.items()}
+    write_json(own / "manifest.json", {"files": files})
     write_stage(run / "irn_labels", maps())
     rows = {row.stage: row for row in compare_stages(run, own)}
     assert rows["cams"].images == 4 and rows["cams"].difference == (0, 0)
