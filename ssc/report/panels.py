@@ -13,7 +13,6 @@ import torch
 from skimage.util import img_as_ubyte
 
 from ssc.archive import Archive
-from ssc.cams import full_cams
 from ssc.data.index import Row
 from ssc.data.transforms import normalise, resize_image, resize_labels
 from ssc.losses import decoder_colours
@@ -24,8 +23,16 @@ from ssc.models.reconstruction import ReconstructionNet, decoder_input
 from ssc.models.weights import load_part, read_header
 from ssc.prediction import predict_steps
 from ssc.pseudo_labels import edge_map
-from ssc.report.pictures import colourise, grey, heat, outlines, overlay
-from ssc.report.sheets import Column, Sheet, labels_column, write_sheet
+from ssc.report.pictures import colourise, grey
+from ssc.report.sheets import (
+    Column,
+    Sheet,
+    cams_column,
+    labels_column,
+    overlay_column,
+    superpixels_column,
+    write_sheet,
+)
 from ssc.runtime.device import select_device
 from ssc.workflow.settings import Prediction
 
@@ -54,9 +61,9 @@ def write_panels(
     found = {name: Archive(*files) for name, files in archives.items() if files}
     columns = {}
     if "superpixels" in found:
-        columns["superpixels"] = _superpixels_column(found["superpixels"])
+        columns["superpixels"] = superpixels_column(found["superpixels"])
     if "cams" in found:
-        columns["CAM"] = _cams_column(found["cams"])
+        columns["CAM"] = cams_column(found["cams"])
     if weights.get("classifier") and _has_decoder(weights["classifier"]):
         columns["reconstruction"] = _reconstruction_column(weights["classifier"], device)
     if weights.get("irn"):
@@ -76,7 +83,7 @@ def write_val_panels(*, predictions: Sequence[str | Path], **sheet: Unpack[Sheet
         predictions: shard archives of the predicted label maps.
     """
     predicted = Archive(*predictions)
-    columns = {"prediction": labels_column(predicted), "overlay": _overlay_column(predicted)}
+    columns = {"prediction": labels_column(predicted), "overlay": overlay_column(predicted)}
     write_sheet(columns, **sheet)
 
 
@@ -86,7 +93,7 @@ def write_ablation_panels(*, cams: Mapping[str, Sequence[str | Path]], **sheet: 
     Args:
         cams: by experiment, shard archives of its CAMs.
     """
-    columns = {experiment: _cams_column(Archive(*files)) for experiment, files in cams.items()}
+    columns = {experiment: cams_column(Archive(*files)) for experiment, files in cams.items()}
     write_sheet(columns, **sheet)
 
 
@@ -103,18 +110,6 @@ def write_reconstructions(*, classifiers: Mapping[str, str | Path], device: str,
     shown = {experiment: file for experiment, file in classifiers.items() if first.get(file) == experiment}
     columns = {experiment: _reconstruction_column(file, device) for experiment, file in shown.items()}
     write_sheet(columns, **sheet, show_masks=False)
-
-
-def _superpixels_column(archive: Archive) -> Column:
-    return lambda row, image, size: outlines(resize_image(image, size), resize_labels(archive.labels(row.id), size))
-
-
-def _cams_column(archive: Archive) -> Column:
-    return lambda row, image, size: resize_image(heat(image, full_cams(archive.arrays(row.id), image.shape[:2])), size)
-
-
-def _overlay_column(archive: Archive) -> Column:
-    return lambda row, image, size: overlay(resize_image(image, size), resize_labels(archive.labels(row.id), size))
 
 
 def _has_decoder(path: str | Path) -> bool:

@@ -10,8 +10,11 @@ from skimage.util import img_as_ubyte
 
 from ssc.constants import IGNORE, voc_palette
 
+# Colours, uint8 (H, W, 3), and their opacity (H, W) in 0..1.
+Layer = tuple[np.ndarray, np.ndarray]
+
 PALETTE = np.array(voc_palette(), np.uint8).reshape(256, 3)
-_IGNORE_COLOUR = (211, 211, 211)
+IGNORE_COLOUR = (211, 211, 211)
 _LINE_COLOUR = (255, 235, 59)
 
 
@@ -27,12 +30,11 @@ def colourise(labels: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.ndarray:
-    """Labels above 0 blended over their photo; the outermost pixels of each region are stronger.
+    """Labels above 0 blended over their photo, as `label_layer` has them.
 
     Args:
         image: uint8 (H, W, 3).
-        labels: integers (H, W) in 0..255; 255 (ignored) is drawn light grey, other labels in the VOC palette.
-        alpha: opacity of the colours, 0..1.
+        labels, alpha: see `label_layer`.
 
     Returns:
         uint8 (H, W, 3); the photo itself where the label is 0.
@@ -42,19 +44,33 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.55) -> np.nd
     """
     if image.shape != (*labels.shape, 3):
         raise ValueError(f"image {image.shape} and labels {labels.shape} differ in size")
+    return _blend(image, *label_layer(labels, alpha))
+
+
+def label_layer(labels: np.ndarray, alpha: float = 0.55) -> Layer:
+    """What labels above 0 lay over their photo; the outermost pixels of each region are stronger.
+
+    Args:
+        labels: integers (H, W) in 0..255; 255 (ignored) is drawn light grey, other labels in the VOC palette.
+        alpha: opacity of the colours, 0..1.
+
+    Raises:
+        ValueError: a label lies outside 0..255.
+    """
     colours = colourise(labels)
-    colours[labels == IGNORE] = _IGNORE_COLOUR
-    opacity = np.where(find_boundaries(labels), (1 + alpha) / 2, alpha) * (labels > 0)
-    return _blend(image, colours, opacity)
+    colours[labels == IGNORE] = IGNORE_COLOUR
+    return colours, np.where(find_boundaries(labels), (1 + alpha) / 2, alpha) * (labels > 0)
 
 
 def heat(image: np.ndarray, cams: torch.Tensor) -> np.ndarray:
     """Largest of the CAMs (K, H, W) at each pixel as a heat map over the photo, which shows where it is low."""
-    if len(cams) == 0:
-        return image
+    return _blend(image, *heat_layer(cams)) if len(cams) else image
+
+
+def heat_layer(cams: torch.Tensor) -> Layer:
+    """What `heat` lays over the photo; there must be a CAM."""
     strongest = cams.amax(dim=0).clamp(0, 1).numpy()
-    colours = matplotlib.colormaps["turbo"](strongest, bytes=True)[..., :3]
-    return _blend(image, colours, 0.25 + 0.5 * strongest)
+    return matplotlib.colormaps["turbo"](strongest, bytes=True)[..., :3], 0.25 + 0.5 * strongest
 
 
 def outlines(image: np.ndarray, regions: np.ndarray) -> np.ndarray:

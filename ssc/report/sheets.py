@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ssc.archive import Archive
+from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
 from ssc.data.photos import read_image
 from ssc.data.transforms import resize_image, resize_labels
-from ssc.report.pictures import PALETTE, colourise
+from ssc.report.pictures import PALETTE, colourise, heat, outlines, overlay
 from ssc.runtime.files import atomic, read_table
 
 # A column: row of the index, its photo (H, W, 3) and a tile size (h, w) to a picture uint8 (h, w, 3).
@@ -100,6 +101,21 @@ def extremes(ranking: Sequence, count: int) -> list:
 def labels_column(archive: Archive) -> Column:
     """Label maps of an archive in the VOC palette."""
     return lambda row, image, size: colourise(resize_labels(archive.labels(row.id), size))
+
+
+def superpixels_column(archive: Archive) -> Column:
+    """Lines between the superpixels of an archive, over the photo."""
+    return lambda row, image, size: outlines(resize_image(image, size), resize_labels(archive.labels(row.id), size))
+
+
+def cams_column(archive: Archive) -> Column:
+    """The strongest CAM of an archive at each pixel, over the photo."""
+    return lambda row, image, size: resize_image(heat(image, full_cams(archive.arrays(row.id), image.shape[:2])), size)
+
+
+def overlay_column(archive: Archive) -> Column:
+    """Label maps of an archive over the photo."""
+    return lambda row, image, size: overlay(resize_image(image, size), resize_labels(archive.labels(row.id), size))
 
 
 def write_sheet(

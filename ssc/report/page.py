@@ -1,0 +1,238 @@
+"""The report as one page for the browser: verdict, numbers, stages, tables, curves and a gallery of all photos.
+
+`page.html.j2` beside this module holds its text, style and script. It refers to nothing outside of its folder.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from ssc.archive import Archive
+from ssc.constants import IGNORE
+from ssc.data.index import Index, Row, read_index
+from ssc.data.photos import read_image
+from ssc.data.transforms import resize_image, resize_labels
+from ssc.report.comparison import OWN
+from ssc.report.pictures import IGNORE_COLOUR, PALETTE
+from ssc.report.sheets import cams_column, overlay_column, superpixels_column
+from ssc.report.thumbnails import PHOTOS_PER_FILE, Source, fit, webp, write_thumbnails
+from ssc.runtime.files import atomic_folder, read_json, read_table, write_text
+
+_INLINE = 20_000_000  # bytes of thumbnails up to which the page holds them itself
+_EXAMPLE_SIDE = 480  # of the pictures that show the stages, in pixels
+_COLUMNS = {  # what is drawn over a photo, by kind of archive, in the order of the road
+    "superpixels": superpixels_column,
+    "cams": cams_column,
+    "pseudo_labels": overlay_column,
+    "predictions": overlay_column,
+}
+_LAYERS = ("cams", "pseudo_labels", "predictions")  # of the gallery
+
+# Headings of the tables.
+_METRICS = {
+    "stage": "Stage", "split": "Photos of", "images": "Photos with masks", "miou": "mIoU (%)",
+    "over_activation": "Over-activation (%)", "under_activation": "Under-activation (%)", "seconds": "Seconds",
+    "memory_mb": "Memory (MB)", "chosen_by_masks": "Chosen with masks",
+}  # fmt: skip
+_COMPARISON = {
+    "table": "Table", "dataset": "Data", "method": "Method", "supervision": "Supervision", "backbone": "Network",
+    "measure": "Stage", "split": "Photos of", "images": "Photos with masks", "miou": "mIoU (%)",
+    "difference": "Difference to SSC",
+}  # fmt: skip
+_COSTS = {
+    "stage": "Stage", "rule": "Rule", "jobs": "Jobs", "photos": "Photos", "seconds": "Seconds",
+    "longest_job": "Longest job (s)", "mean_load": "Load (% of a core)", "memory_mb": "Memory (MB)",
+    "seconds_per_photo": "Seconds per photo",
+}  # fmt: skip
+
+# By photo, how doubtful its result is, 0..1, and why.
+Doubts = Mapping[Row, tuple[float, Sequence[str]]]
+
+
+def write_page(
+    *,
+    index: str | Path,
+    archives: Mapping[str, Sequence[str | Path]],
+    predicted: str,
+    dataset: str,
+    experiment: str,
+    page: str | Path,
+    thumbnails: str | Path,
+    verdict: str | Path | None = None,
+    metrics: str | Path | None = None,
+    comparison: str | Path | None = None,
+    costs: str | Path | None = None,
+    figures: Mapping[str, str | Path] = {},
+) -> None:
+    """Write the page; what is not given has no section.
+
+    Equal input gives equal bytes. One photo after the other is in memory, and the thumbnails of a file.
+
+    Args:
+        index: the photos; those of `train` and of the predicted split are shown.
+        archives: shard archives of `superpixels`, `cams`, `pseudo_labels` (of the split `train`) and `predictions`.
+        predicted: the split of the predictions.
+        dataset, experiment: their names.
+        page: HTML to write.
+        thumbnails: folder to write, absent or empty, in the folder of the page; it stays empty where the page itself
+            can hold all thumbnails.
+        verdict: JSON with `light` (green, yellow, red), `reasons` (of each `light`, `what`, `text`, `next`) and
+            `photos` (by image id `suspicion`, 0..1, and `why`, a list).
+        metrics, comparison, costs: TSV files of `ssc.report.metrics_table` and `ssc.report.comparison`.
+        figures: PNG files: `seeds`, `losses`, `panels`.
+
+    Raises:
+        InputError: a file is absent or damaged, or a photo cannot be read.
+    """
+    table = read_index(index)
+    found = {name: Archive(*archives[name]) for name in _COLUMNS if archives.get(name)}
+    sources = {
+        name: Source(found[name], predicted if name == "predictions" else "train") for name in _LAYERS if name in found
+    }
+    judged = read_json(verdict) if verdict else None
+    rows = [row for row in table.rows if row.split in ("train", predicted)]
+    doubts = _judged(rows, judged) if judged else _disagreements(rows, sources)
+    rows.sort(key=lambda row: -doubts[row][0] if row in doubts else 1)
+    measured = read_table(metrics).fillna("") if metrics else pd.DataFrame()
+    with atomic_folder(thumbnails) as folder:
+        shown = write_thumbnails(rows, sources, folder)
+        files = sorted(folder.iterdir())
+        inline = sum(file.stat().st_size for file in files) <= _INLINE
+        scripts = [file.read_text(encoding="utf-8") for file in files] if inline else []
+        for file in files if inline else ():
+            file.unlink()
+    used = sorted((shown - {0, IGNORE}).union(*(row.labels for row in rows)))
+    content = {
+        "dataset": dataset,
+        "experiment": experiment,
+        "splits": {split: sum(row.split == split for row in rows) for split in dict.fromkeys(["train", predicted])},
+        "verdict": judged,
+        "figures": _figures(measured),
+        "example": list(_example(rows, found, sources)),
+        "classes": _classes(table, used, rows),
+        "undecided": _hex(IGNORE_COLOUR) if IGNORE in shown else None,
+        "metrics": _table(measured, _METRICS, words=2) if metrics else None,
+        "comparison": _comparison(comparison) if comparison else None,
+        "costs": _table(read_table(costs).fillna(""), _COSTS, words=2) if costs else None,
+        "pictures": {name: _data_uri("png", Path(path).read_bytes()) for name, path in figures.items()},
+        "layers": list(sources),
+        "photos": [_photo(row, sources, doubts) for row in rows],
+        "sorted": bool(doubts),
+        "photos_per_file": PHOTOS_PER_FILE,
+        "folder": Path(thumbnails).name,
+        "scripts": scripts,
+    }
+    write_text(page, _template().render(content))
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return environment.get_template("page.html.j2")
+
+
+def _judged(rows: Sequence[Row], verdict: Mapping) -> Doubts:
+    photos = verdict["photos"]
+    return {row: (photos[row.id]["suspicion"], photos[row.id]["why"]) for row in rows if row.id in photos}
+
+
+def _disagreements(rows: Sequence[Row], sources: Mapping[str, Source]) -> Doubts:
+    """Of photos with a pseudo-label and a prediction: the share of what either paints in which they differ."""
+    pair = [sources[name] for name in ("pseudo_labels", "predictions") if name in sources]
+    doubts = {}
+    for row in rows:
+        if len(pair) == 2 and all(source.covers(row) for source in pair):
+            labels, prediction = (source.archive.labels(row.id) for source in pair)
+            prediction = resize_labels(prediction, labels.shape)
+            painted = ((labels > 0) | (prediction > 0)) & (labels != IGNORE)
+            share = float(np.mean((labels != prediction)[painted])) if painted.any() else 0.0
+            doubts[row] = share, [f"pseudo-label and prediction differ in {share:.0%} of what either paints"]
+    return doubts
+
+
+def _photo(row: Row, sources: Mapping[str, Source], doubts: Doubts) -> dict:
+    layers = [name for name, source in sources.items() if source.covers(row)]
+    why = [why for _, reasons in [doubts.get(row, (0, []))] for why in reasons]
+    return {"id": row.id, "split": row.split, "labels": row.labels, "layers": layers, "why": why}
+
+
+def _example(rows: Sequence[Row], found: Mapping[str, Archive], sources: Mapping[str, Source]) -> Iterator[dict]:
+    """The stages as pictures of one photo: `name`, `uri`, and the `labels` of the photo.
+
+    Predictions of another split than the pseudo-labels are shown on a photo of that split.
+    """
+    row = _middle(rows, [source for source in sources.values() if source.split == "train"])
+    drawn = {"photo": lambda row, image, size: resize_image(image, size)}
+    drawn |= {name: _COLUMNS[name](archive) for name, archive in found.items()}
+    for name, draw in drawn.items():
+        other = name in sources and not sources[name].covers(row)
+        own = _middle(rows, [sources[name]]) if other else row
+        image = read_image(own.image)
+        picture = draw(own, image, fit(image.shape[:2], _EXAMPLE_SIDE))
+        yield {"name": name, "uri": _data_uri("webp", webp(picture)), "labels": own.labels, "other": other}
+
+
+def _middle(rows: Sequence[Row], sources: Sequence[Source]) -> Row:
+    """The photo in the middle of those that all sources cover, of those with labels if there are any."""
+    covered = [row for row in rows if all(source.covers(row) for source in sources)]
+    labelled = [row for row in covered if row.labels] or covered
+    return labelled[len(labelled) // 2]
+
+
+def _figures(measured: pd.DataFrame) -> list[dict]:
+    """The stages whose mIoU was measured, with what the better of two baselines reaches on the same masks (`guess`)."""
+    figures = []
+    for row in measured[measured["miou"] != ""].to_dict("records") if len(measured) else ():
+        kind, *_ = row["stage"].split(": ")
+        if kind == "baseline":
+            figures[-1]["guess"] = max(figures[-1]["guess"], float(row["miou"]))
+        elif kind != "step":
+            iou = {name.removeprefix("iou_"): value for name, value in row.items() if name.startswith("iou_")}
+            figures.append({**row, "miou": float(row["miou"]), "guess": 0.0, "iou": iou})
+    return figures
+
+
+def _classes(table: Index, used: Sequence[int], rows: Sequence[Row]) -> list[dict]:
+    """The classes that the photos or the layers show: `id`, `name`, `colour`, and the number of `photos` with it."""
+    return [
+        {
+            "id": label,
+            "name": table.classes[label - 1],
+            "colour": _hex(PALETTE[label]),
+            "photos": sum(label in row.labels for row in rows),
+        }
+        for label in used
+    ]
+
+
+def _comparison(path: str | Path) -> dict | None:
+    """Our numbers between the paper's; None where none of ours is measured on the paper's data."""
+    rows = read_table(path).fillna("")
+    if not (rows["difference"] != "").any():
+        return None
+    return _table(rows[(rows["method"] != OWN) | (rows["miou"] != "")], _COMPARISON, words=6)
+
+
+def _table(frame: pd.DataFrame, headings: Mapping[str, str], *, words: int) -> dict:
+    """A table of text for the page, without empty columns; the first `words` of the headings stand above words."""
+    kept = [name for name in headings if name in frame and (frame[name] != "").any()]
+    texts = [*headings][:words]
+    return {
+        "headings": [(headings[name], name in texts) for name in kept],
+        "rows": frame[kept].to_numpy().tolist(),
+    }
+
+
+def _hex(colour: Sequence[int]) -> str:
+    return "#" + bytes(int(value) for value in colour).hex()
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
