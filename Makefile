@@ -12,9 +12,6 @@ RUN := results/demo/ssc
 
 demo: install
 	$(BIN)/snakemake --cores all
-	@if [ ! -e $(RUN)/report.html ] || \
-		[ -n "$$(find $(RUN)/metrics.tsv $(RUN)/figures -newer $(RUN)/report.html)" ]; then \
-		$(BIN)/snakemake --quiet all --report $(RUN)/report.html; fi
 	@echo "Results: $(RUN)/summary.txt"
 	@echo "Report:  $(RUN)/report.html (open it in a browser)"
 

@@ -39,6 +39,7 @@ include: "rules/ablation.smk"
 
 localrules:
     all,
+    preview,
     seeds,
     pseudo_labels,
     segmentation,
@@ -49,7 +50,12 @@ localrules:
 rule all:
     default_target: True
     input:
-        run_files("metrics.tsv", "comparison.tsv", "manifest.json", *FIGURES),
+        run_files("metrics.tsv", "comparison.tsv", "manifest.json", "report.html", *FIGURES),
+
+
+rule preview:
+    input:
+        run_files("preview.html"),
 
 
 rule seeds:
@@ -111,7 +117,11 @@ onstart:
 
 
 onsuccess:
-    summary = Path(f"{RESULTS}/{config['experiment']}/summary.txt")
-    if summary.exists() and summary.stat().st_mtime > STARTED:
+    summary, page, preview = (Path(file) for file in run_files("summary.txt", "report.html", "preview.html"))
+    new = [file for file in (summary, page, preview) if file.exists() and file.stat().st_mtime > STARTED]
+    if summary in new:
         print(f"\n{summary.read_text()}")
         print(f"More in {summary.parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")
+    for file in new:
+        if file != summary:
+            print(f"Open in a browser: {file}")

@@ -3,8 +3,8 @@
     python -m benchmarks.demo
 
 A job's file appears when the job ends and holds its seconds. The run's time is that from the start of the first job to
-the end of the last, or of the HTML report; only the reading of the workflow before lies outside. It is only told where
-all jobs were made in one go.
+the end of the last; only the reading of the workflow before lies outside. It is only told where all jobs were made in
+one go.
 """
 
 from pathlib import Path
@@ -49,9 +49,6 @@ def figures(results: Path) -> tuple[list[Figure], str]:
     if not in_one_go(spans):
         return found, PIECES
     end = max(end for _, end, _ in spans)
-    report = results / "ssc" / "report.html"
-    if report.exists() and 0 <= report.stat().st_mtime - end <= PAUSE:
-        end = report.stat().st_mtime
     work = sum(end - start for start, end, _ in spans)
     time = Figure(
         "time", (end - spans[0][0]) / 60, "min", at_most=6, parts={"of all jobs together": work / 60}, parts_unit="min"

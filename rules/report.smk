@@ -1,4 +1,4 @@
-# The report: table, comparison with the paper, curves, pictures, manifest. It holds what the run makes: what comes
+# The report: table, comparison with the paper, curves, pictures, manifest, and the page with all of it. It holds what the run makes: what comes
 # before ready weights or files is left out.
 
 
@@ -145,13 +145,11 @@ rule figures:
 
 rule panels:
     input:
+        unpack(stage_archives),
         index=INDEX,
         classes=CLASSES,
-        superpixels=if_made("superpixels", lambda w: shards(rules.superpixels.output.archive)),
-        cams=if_made("cams", owned("cams", shards(rules.cams.output.archive))),
         classifier=if_used("classifier", weights("classifier")),
         irn=if_used("irn", weights("irn")),
-        pseudo_labels=if_made("pseudo_labels", owned("pseudo_labels", shards(rules.random_walk.output.labels))),
         segmentation=weights("segmentation"),
         masks=lambda w: [
             path
@@ -159,7 +157,6 @@ rule panels:
             if "/train/" in path
         ],
         scores=if_made("pseudo_labels", owned("pseudo_labels", rules.evaluate_pseudo_labels.output.images)),
-        predictions=owned("predictions", shards(rules.predictions.output.labels)),
         prediction_masks=owned("predictions", shards(rules.masks.output.archive)),
         prediction_scores=owned("predictions", rules.evaluate_predictions.output.images),
     output:
@@ -193,3 +190,60 @@ rule panels:
         source=code("ssc.report.panels", "prediction", "classifier", "irn", "segmentation"),
     script:
         "../workflow_scripts/panels.py"
+
+
+rule page:
+    input:
+        unpack(stage_archives),
+        unpack(page_figures),
+        index=INDEX,
+        classes=CLASSES,
+        metrics=rules.metrics.output.table,
+        costs=rules.metrics.output.costs,
+        comparison=rules.comparison.output.table,
+    output:
+        page=f"{RUN}/report.html",
+        thumbnails=directory(f"{RUN}/report_thumbnails"),
+    log:
+        f"{RUN}/logs/page.log",
+    benchmark:
+        f"{RUN}/benchmarks/page.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        predicted=lambda w: resolved(w.experiment).prediction.split,
+        dataset=config["dataset"]["name"],
+        source=[source_digest("ssc.report.page"), file_digest(PAGE)],
+    script:
+        "../workflow_scripts/page.py"
+
+
+rule preview_page:
+    input:
+        unpack(first_archives),
+        index=INDEX,
+        classes=CLASSES,
+    output:
+        page=f"{RUN}/preview.html",
+        thumbnails=directory(f"{RUN}/preview_thumbnails"),
+    log:
+        f"{RUN}/logs/preview_page.log",
+    benchmark:
+        f"{RUN}/benchmarks/preview_page.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        later=later_archives,
+        predicted=lambda w: resolved(w.experiment).prediction.split,
+        dataset=config["dataset"]["name"],
+        source=[source_digest("ssc.report.page"), file_digest(PAGE)],
+    script:
+        "../workflow_scripts/preview_page.py"

@@ -1,5 +1,6 @@
 # What the report reads: the stages that a run makes, by the stage table.
 
+PAGE = Path(workflow.basedir) / "ssc" / "report" / "page.html.j2"
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 
 
@@ -39,6 +40,37 @@ def if_used(stage, files):
 def jobs(rule, path, run):
     """`path` for all jobs of a rule in a run."""
     return expand(path, split=experiments.photo_splits(run, rule), shard=SHARDS, allow_missing=True)
+
+
+def stage_archives(wildcards):
+    """Input function: by stage, the archives of which the report shows pictures; none of a stage that is not made."""
+    found = {
+        "superpixels": if_made("superpixels", lambda w: shards(rules.superpixels.output.archive)),
+        "cams": if_made("cams", owned("cams", shards(rules.cams.output.archive))),
+        "pseudo_labels": if_made("pseudo_labels", owned("pseudo_labels", shards(rules.random_walk.output.labels))),
+        "predictions": owned("predictions", shards(rules.predictions.output.labels)),
+    }
+    return {name: files(wildcards) for name, files in found.items()}
+
+
+def first_archives(wildcards):
+    """Input function: of `stage_archives` those that a preview waits for."""
+    found = stage_archives(wildcards)
+    return {name: found[name] for name in ("superpixels", "cams")}
+
+
+def later_archives(wildcards):
+    """Params function: of `stage_archives` those that a preview shows if they are there already."""
+    found = stage_archives(wildcards)
+    return {name: [file for file in found[name] if Path(file).exists()] for name in ("pseudo_labels", "predictions")}
+
+
+def page_figures(wildcards):
+    """Input function: by name, the figures that the page shows; no losses where nothing was trained."""
+    figures = {"panels": rules.panels.output.panels}
+    figures |= {"seeds": rules.figures.output.seeds} if "seeds" in stage_figures(wildcards) else {}
+    figures |= {"losses": rules.figures.output.losses} if loss_tables(wildcards) else {}
+    return {name: path.format(**wildcards) for name, path in figures.items()}
 
 
 def initial_weights(wildcards):

@@ -290,9 +290,5 @@ def test_time_of_the_demo_is_from_the_first_start_to_the_last_end(tmp_path):
     (time, memory), note = demo.figures(tmp_path)
     assert time.value == pytest.approx(100 / 60) and memory.value == 2 and not note
     assert time.parts["of all jobs together"] == pytest.approx(158 / 60)
-    report = tmp_path / "ssc" / "report.html"
-    report.touch()
-    os.utime(report, (1106, 1106))
-    assert demo.figures(tmp_path)[0][0].value == pytest.approx(106 / 60)
     _job(tmp_path / "ssc" / "benchmarks" / "later.tsv", end=1200, seconds=5, memory="100")
     assert demo.figures(tmp_path) == ([memory], demo.PIECES)

@@ -26,7 +26,7 @@ _PROJECT = ("Snakefile", "config.yaml", "config", "envs", "profiles", "report", 
 _DATASET = {"name": "tiny", "kind": "folder", "root": "photos", "masks": "masks"}
 EPOCHS = {"warm_start": 4, "classifier": 6, "irn": 4, "segmentation": 6}
 # Tables that hold times as a whole, and the columns of another that do.
-_TIMED_FILES = ("costs.tsv", "summary.txt")
+_TIMED_FILES = ("costs.tsv", "summary.txt", "report.html")
 _TIMED_COLUMNS = ("seconds", "memory_mb")
 _ASIDE = (".checkpoint", ".unused")  # of trainings that are not done
 _NO_RESULTS = ("logs", "benchmarks", "data")

@@ -18,7 +18,7 @@ from ssc.data.demo.creatures import CLASS_NAMES
 from tests.faults.harness import Campaign, Outcome, differences, results, traceback_in
 from tests.faults.snakemake import Job, Place, jobs
 
-REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest"})
+REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest", "page"})
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT
 AFTER_SEGMENTATION = frozenset({"predictions"}) | AFTER_PREDICTIONS
 AFTER_RANDOM_WALK = (
@@ -253,8 +253,13 @@ EDITS = (
         {"count_seeds", "evaluate_seeds"} | REPORT - {"panels"},
         hits={"count_seeds", "manifest"},
     ),
-    Edit("report.panels", _set("report.panels", 1), {"panels"}, hits={"panels"}),
-    Edit("code of ssc/report/curves.py", _append("report/curves.py", "_EDITED = True"), {"figures"}, hits={"figures"}),
+    Edit("report.panels", _set("report.panels", 1), {"panels", "page"}, hits={"panels"}),
+    Edit(
+        "code of ssc/report/curves.py",
+        _append("report/curves.py", "_EDITED = True"),
+        {"figures", "page"},
+        hits={"figures"},
+    ),
     Edit(
         "code of ssc/stages/irn_labels.py",
         _append("stages/irn_labels.py", "_EDITED = True"),

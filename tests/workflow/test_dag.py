@@ -52,7 +52,7 @@ def test_costs_of_every_rule_add_up(run):
         "train_segmentation": "12", "predictions": "6", "count_predictions": "6", "evaluate_predictions": "",
     }  # fmt: skip
     files = [*results(run).glob("benchmarks/**/*.tsv"), *results(run).glob("ssc/benchmarks/**/*.tsv")]
-    of_the_report = {"metrics", "comparison", "figures", "panels", "manifest"}
+    of_the_report = {"metrics", "comparison", "figures", "panels", "manifest", "page"}
     assert rows[-1]["stage"] == "all"
     assert int(rows[-1]["jobs"]) == sum(path.stem not in of_the_report for path in files)
 
@@ -161,7 +161,7 @@ def experiments(run):
         "ablation={'seeds': [0], 'experiments': ['baseline', 'ssc', 'mine'], 'sweeps': {"
         "'alpha': {'values': [1]}, 'beta': {'values': [1]}, 'erosion': {'values': [4]}}}"
     )
-    report = [f"results/tiny/ready/{name}" for name in ("manifest.json", "comparison.tsv", "figures/panels.png")]
+    report = [f"results/tiny/ready/{name}" for name in ("manifest.json", "report.html")]
     return run.succeed("ablation", "segmentation", *report, "--config", ablation, own, "experiment=cotrained")
 
 
@@ -282,12 +282,12 @@ def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path):
             (tmp_path / f"{name}_{stage}").touch()
         files = ", ".join(f"'{stage}': '{name}_{stage}'" for stage in stages)
         own.append(f"'{name}': {{{change}'ready': {{{files}}}}}")
-    names = ("metrics.tsv", "comparison.tsv", "manifest.json", "figures/panels.png", "figures/losses.png")
+    names = ("metrics.tsv", "comparison.tsv", "manifest.json", "report.html", "figures/losses.png")
     targets = [f"results/tiny/{name}/{file}" for name in ready for file in names]
     text = Place(tmp_path).succeed(*targets, "--dry-run", "--config", f"experiments={{{', '.join(own)}}}")
     found = rules_by_experiment(text)
     always = {"predictions", "count_predictions", "evaluate_predictions"}
-    always |= {"metrics", "comparison", "figures", "panels", "manifest"}
+    always |= {"metrics", "comparison", "figures", "panels", "manifest", "page"}
     assert {name: found[name] for name in ready} == {name: always | rules for name, (*_, rules) in ready.items()}
     assert set(found) - set(ready) == {"data", "index", "masks", "superpixels", "warm_start"}
 

@@ -1,0 +1,20 @@
+from ssc.report.page import write_page
+from ssc.workflow.job import job
+
+files = snakemake.input
+given = dict(files.items())
+with job(snakemake):
+    write_page(
+        index=files.index,
+        archives={name: files[name] for name in ("superpixels", "cams", "pseudo_labels", "predictions")},
+        predicted=snakemake.params.predicted,
+        dataset=snakemake.params.dataset,
+        experiment=snakemake.wildcards.experiment,
+        page=snakemake.output.page,
+        thumbnails=snakemake.output.thumbnails,
+        verdict=given.get("verdict"),
+        metrics=files.metrics,
+        comparison=files.comparison,
+        costs=files.costs,
+        figures={name: given[name] for name in ("seeds", "losses", "panels") if name in given},
+    )
