@@ -100,24 +100,20 @@ def write_page(
     measured = read_table(metrics).fillna("") if metrics else pd.DataFrame()
     with atomic_folder(thumbnails) as folder:
         shown = write_thumbnails(rows, sources, folder)
-        files = sorted(folder.iterdir())
-        inline = sum(file.stat().st_size for file in files) <= _INLINE
-        scripts = [file.read_text(encoding="utf-8") for file in files] if inline else []
-        for file in files if inline else ():
-            file.unlink()
+        scripts = _taken_in(folder)
     used = sorted((shown - {0, IGNORE}).union(*(row.labels for row in rows)))
     content = {
         "dataset": dataset,
         "experiment": experiment,
-        "splits": {split: sum(row.split == split for row in rows) for split in dict.fromkeys(["train", predicted])},
+        "splits": {split: len(table.split(split)) for split in dict.fromkeys(["train", predicted])},
         "verdict": judged,
         "figures": _figures(measured),
         "example": list(_example(rows, found, sources)),
         "classes": _classes(table, used, rows),
         "undecided": _hex(IGNORE_COLOUR) if IGNORE in shown else None,
-        "metrics": _table(measured, _METRICS, words=2) if metrics else None,
+        "metrics": _table(measured, _METRICS) if metrics else None,
         "comparison": _comparison(comparison) if comparison else None,
-        "costs": _table(read_table(costs).fillna(""), _COSTS, words=2) if costs else None,
+        "costs": _table(read_table(costs).fillna(""), _COSTS) if costs else None,
         "pictures": {name: _data_uri("png", Path(path).read_bytes()) for name, path in figures.items()},
         "layers": list(sources),
         "photos": [_photo(row, sources, doubts) for row in rows],
@@ -127,6 +123,17 @@ def write_page(
         "scripts": scripts,
     }
     write_text(page, _template().render(content))
+
+
+def _taken_in(folder: Path) -> list[str]:
+    """The scripts with thumbnails, taken out of their folder if the page can hold all; else none."""
+    files = sorted(folder.iterdir())
+    if sum(file.stat().st_size for file in files) > _INLINE:
+        return []
+    scripts = [file.read_text(encoding="utf-8") for file in files]
+    for file in files:
+        file.unlink()
+    return scripts
 
 
 def _template() -> jinja2.Template:
@@ -153,7 +160,7 @@ def _disagreements(rows: Sequence[Row], sources: Mapping[str, Source]) -> Doubts
             prediction = resize_labels(prediction, labels.shape)
             painted = ((labels > 0) | (prediction > 0)) & (labels != IGNORE)
             share = float(np.mean((labels != prediction)[painted])) if painted.any() else 0.0
-            doubts[row] = share, [f"pseudo-label and prediction differ in {share:.0%} of what either paints"]
+            doubts[row] = share, [f"pseudo-label and prediction differ in {100 * share:.0f} % of what either paints"]
     return doubts
 
 
@@ -217,17 +224,15 @@ def _comparison(path: str | Path) -> dict | None:
     rows = read_table(path).fillna("")
     if not (rows["difference"] != "").any():
         return None
-    return _table(rows[(rows["method"] != OWN) | (rows["miou"] != "")], _COMPARISON, words=6)
+    return _table(rows[(rows["method"] != OWN) | (rows["miou"] != "")], _COMPARISON)
 
 
-def _table(frame: pd.DataFrame, headings: Mapping[str, str], *, words: int) -> dict:
-    """A table of text for the page, without empty columns; the first `words` of the headings stand above words."""
+def _table(frame: pd.DataFrame, headings: Mapping[str, str]) -> dict:
+    """A table of text without its empty columns: `headings`, each with whether it is over words, and `rows`."""
     kept = [name for name in headings if name in frame and (frame[name] != "").any()]
-    texts = [*headings][:words]
-    return {
-        "headings": [(headings[name], name in texts) for name in kept],
-        "rows": frame[kept].to_numpy().tolist(),
-    }
+    words = [bool(pd.to_numeric(frame[name].replace("", "0"), errors="coerce").isna().any()) for name in kept]
+    named = zip((headings[name] for name in kept), words, strict=True)
+    return {"headings": list(named), "rows": frame[kept].to_numpy().tolist()}
 
 
 def _hex(colour: Sequence[int]) -> str:

@@ -52,7 +52,7 @@ def test_costs_of_every_rule_add_up(run):
         "train_segmentation": "12", "predictions": "6", "count_predictions": "6", "evaluate_predictions": "",
     }  # fmt: skip
     files = [*results(run).glob("benchmarks/**/*.tsv"), *results(run).glob("ssc/benchmarks/**/*.tsv")]
-    of_the_report = {"metrics", "comparison", "figures", "panels", "manifest", "page"}
+    of_the_report = {"metrics", "comparison", "figures", "panels", "manifest", "page", "preview_page"}
     assert rows[-1]["stage"] == "all"
     assert int(rows[-1]["jobs"]) == sum(path.stem not in of_the_report for path in files)
 
@@ -94,6 +94,24 @@ def test_pictures_and_manifest(run):
     assert manifest["config"]["classifier"]["backbone"] == "tiny"
     assert manifest["packages"]["torch"]
     assert set(check_run(own).values()) == {"same"}
+
+
+def test_the_page_shows_every_photo_and_a_preview_what_is_there(run):
+    own, photos = results(run) / "ssc", read_index(results(run) / "index.tsv").rows
+    run.succeed("preview")
+    for name in ("report", "preview"):
+        page = (own / f"{name}.html").read_text()
+        found = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+        assert sorted(photo["id"] for photo in found["photos"]) == sorted(row.id for row in photos)
+        assert found["layers"] == ["cams", "pseudo_labels", "predictions"]
+        assert "thumbnails(0," in page and list((own / f"{name}_thumbnails").iterdir()) == []
+        assert ("What it cost" in page) == (name == "report")
+
+
+def test_a_preview_needs_no_more_than_cams(tmp_path):
+    planned = Place(tmp_path).planned("preview")
+    assert {"cams", "preview_page"} <= planned
+    assert not planned & {"count_seeds", "irn_labels", "random_walk", "metrics", "page"}
 
 
 def test_no_checkpoint_or_temporary_file_stays(run):

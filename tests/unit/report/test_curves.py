@@ -161,6 +161,15 @@ def test_class_names_and_bars_do_not_overlap(tmp_path, drawn, rng, count):
     assert min(box.height for box in bars) > 0.07 * drawn[0].dpi  # inches
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_class_names_in_any_script_are_drawn(tmp_path, drawn):
+    names = ["犬", "كلب", "כלב", "कुत्ता", "🐕", "a $b$ <i>"]
+    iou = dict.fromkeys(["background", *names], 0.5)
+    file = write(tmp_path / "labels.json", {"split": "train", "miou": 0.5, "iou": iou})
+    plot_class_iou({"pseudo-labels": file}, names, tmp_path / "bars.png")
+    assert [label.get_text() for label in drawn[0].axes[0].get_yticklabels()][1:] == names
+
+
 def test_equal_input_gives_equal_bytes_whatever_the_users_style(tmp_path, rng):
     losses = losses_table(tmp_path / "losses.tsv", *({"a": rng.random() + 0.1} for _ in range(5)))
     seeds = seeds_json(tmp_path / "seeds.json")

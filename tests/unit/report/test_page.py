@@ -233,7 +233,7 @@ def test_the_paper_stands_beside_numbers_on_its_data_alone(tmp_path):
 def test_photos_whose_pseudo_label_and_prediction_differ_come_first(tmp_path):
     found = write(tmp_path, predicted="train")
     assert list(found.photos) == ["e🐕", "d\"'", "b/2", "a", "c<b>"]
-    assert found.photos["c<b>"]["why"] == ["pseudo-label and prediction differ in 0% of what either paints"]
+    assert found.photos["c<b>"]["why"] == ["pseudo-label and prediction differ in 0 % of what either paints"]
     assert "most doubtful first" in found.all("option")
 
 
