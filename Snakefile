@@ -117,11 +117,10 @@ onstart:
 
 
 onsuccess:
-    summary, page, preview = (Path(file) for file in run_files("summary.txt", "report.html", "preview.html"))
-    new = [file for file in (summary, page, preview) if file.exists() and file.stat().st_mtime > STARTED]
-    if summary in new:
+    files = [Path(file) for file in run_files("summary.txt", "report.html", "preview.html")]
+    new = {file.name: file for file in files if file.exists() and file.stat().st_mtime > STARTED}
+    if summary := new.pop("summary.txt", None):
         print(f"\n{summary.read_text()}")
         print(f"More in {summary.parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")
-    for file in new:
-        if file != summary:
-            print(f"Open in a browser: {file}")
+    for page in new.values():
+        print(f"Open in a browser: {page}")

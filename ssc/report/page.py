@@ -101,7 +101,8 @@ def write_page(
     with atomic_folder(thumbnails) as folder:
         shown = write_thumbnails(rows, sources, folder)
         scripts = _taken_in(folder)
-    used = sorted((shown - {0, IGNORE}).union(*(row.labels for row in rows)))
+    # What a preview finds of earlier settings may have had other classes.
+    used = sorted(shown.union(*(row.labels for row in rows)) & set(range(1, table.num_classes + 1)))
     content = {
         "dataset": dataset,
         "experiment": experiment,

@@ -19,10 +19,10 @@ from ssc.report.pictures import PALETTE
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json, write_table
 
-CLASSES = ["<script>alert(1)</script>", "a \"quoted\" & 'b'", "犬 كلب 🐕"]
+CLASSES = ["<script>alert(1)</script>", "a \"quoted\" & 'b' " + "long" * 30, "犬 كلب 🐕"]
 # By id the labels; photos without any have no CAM.
 TRAIN = {"a": (1,), "b/2": (2, 3), "c<b>": (), "d\"'": (2,), "e🐕": (3,)}
-VAL = {"f": (1,), "g": (2,)}
+VAL = {"f": (1,), "g": (2,), "h" * 120: ()}
 ARCHIVES = ("superpixels", "cams", "pseudo_labels", "predictions")
 NAMES = {"dataset": "<script>alert(2)</script>", "experiment": "ssc"}
 
