@@ -20,7 +20,7 @@ from ssc.report.comparison import OWN
 from ssc.report.pictures import IGNORE_COLOUR, PALETTE
 from ssc.report.sheets import cams_column, overlay_column, superpixels_column
 from ssc.report.thumbnails import PHOTOS_PER_FILE, Source, fit, webp, write_thumbnails
-from ssc.runtime.files import atomic_folder, read_json, read_table, write_text
+from ssc.runtime.files import atomic_folder, name_in_errors, read_json, read_table, write_text
 
 _INLINE = 20_000_000  # bytes of thumbnails up to which the page holds them itself
 _EXAMPLE_SIDE = 480  # of the pictures that show the stages, in pixels
@@ -98,7 +98,7 @@ def write_page(
     doubts = _judged(rows, judged) if judged else _disagreements(rows, sources)
     rows.sort(key=lambda row: -doubts[row][0] if row in doubts else 1)
     measured = read_table(metrics).fillna("") if metrics else pd.DataFrame()
-    with atomic_folder(thumbnails) as folder:
+    with atomic_folder(thumbnails) as folder, name_in_errors(thumbnails):
         shown = write_thumbnails(rows, sources, folder)
         scripts = _taken_in(folder)
     # What a preview finds of earlier settings may have had other classes.
