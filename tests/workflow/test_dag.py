@@ -60,6 +60,7 @@ def test_costs_of_every_rule_add_up(run):
 def test_summary_is_printed_at_the_end(campaign):
     assert "mIoU" in campaign.reference_log
     assert "pseudo-labels" in campaign.reference_log
+    assert "Open in a browser: results/tiny/ssc/report.html" in campaign.reference_log
 
 
 def test_archives_hold_every_image_at_its_size(run):
