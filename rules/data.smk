@@ -45,6 +45,8 @@ rule index:
         runtime=growing(30),
     params:
         dataset=DATASET,
+        photos=folder_state(config["dataset"], "images"),
+        truth=folder_state(config["dataset"], "masks", names=True),
         source=[source_digest("ssc.data.build"), source_digest("ssc.data.check")],
     script:
         "../workflow_scripts/index.py"
@@ -68,6 +70,7 @@ rule masks:
         runtime=growing(60),
     params:
         settings=config["masks"] if config["dataset"]["kind"] == "coco" else {},
+        truth=folder_state(config["dataset"], "masks"),
         source=source_digest("ssc.stages.masks"),
     script:
         "../workflow_scripts/masks.py"

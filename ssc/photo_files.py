@@ -42,7 +42,8 @@ def find_photos(sources: Iterable[str | Path]) -> dict[str, Path]:
         elif source.is_file():
             files = {Path(source.name): source}
         else:
-            files = {Path(path.name): path for path in map(Path, sorted(glob.glob(str(source)))) if path.is_file()}
+            named = map(Path, sorted(glob.glob(str(source))))  # noqa: PTH207, whose glob takes no absolute pattern
+            files = {Path(path.name): path for path in named if path.is_file()}
         if not files:
             fault = "holds no photo" if source.is_dir() else "does not exist"
             raise InputError(f"{source} {fault}; name a photo, or a folder of photos.")

@@ -19,6 +19,9 @@ from tests.faults.harness import Campaign, Outcome, differences, results, traceb
 from tests.faults.snakemake import Job, Place, jobs
 
 REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest"})
+AFTER_MASKS = REPORT | {
+    f"{does}_{stage}" for does in ("count", "evaluate") for stage in ("seeds", "pseudo_labels", "predictions")
+}
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT
 AFTER_SEGMENTATION = frozenset({"predictions"}) | AFTER_PREDICTIONS
 AFTER_RANDOM_WALK = (
@@ -45,7 +48,6 @@ class Edit:
         hits: those of them that the edit itself concerns, by their settings or their code; the others follow.
         computed: of the per-image stages that run, how many images are made anew, and of the trainings whether they
             train (1 or 0); None where everything that runs is computed.
-        forced: rules to name with `-R`, since Snakemake does not look at the photos.
     """
 
     name: str
@@ -53,12 +55,6 @@ class Edit:
     reruns: Set[str] = frozenset()
     hits: Set[str] = frozenset()
     computed: dict[str, int] | None = None
-    forced: tuple[str, ...] = ()
-
-    @property
-    def arguments(self) -> list[str]:
-        """What the call of Snakemake needs."""
-        return ["-R", *self.forced] if self.forced else []
 
 
 def _set(key: str, value: object) -> Callable[[Place], None]:
@@ -159,6 +155,14 @@ def _repaint(place: Place) -> None:
     """Another photo under the name of a training photo."""
     image, _ = scene(1000, size=48)
     Image.fromarray(image).save(place.folder / "photos" / "images" / "train_0000.png")
+
+
+def _mend(place: Place) -> None:
+    """Another mask under the name of that of a validation photo."""
+    file = place.folder / "photos" / "masks" / "val_0000.png"
+    labels = np.asarray(Image.open(file)).copy()
+    labels[:4] = 0
+    Image.fromarray(labels).save(file)
 
 
 def _table(change: Callable[[str], str]) -> Callable[[Place], None]:
@@ -308,9 +312,10 @@ EDITS = (
         "another photo under the same name",
         _repaint,
         {"index"} | AFTER_INDEX,
+        {"index"},
         computed={"masks": 1, "superpixels": 1},
-        forced=("index",),
     ),
+    Edit("a mask mended", _mend, {"masks"} | AFTER_MASKS, {"masks"}, computed={"masks": 1}),
     # Thirteen with the photo that was added.
     Edit("shards", _set("shards", 3), {"index"} | AFTER_INDEX, computed={"superpixels": 13, "warm_start": 0}),
     Edit(
@@ -347,8 +352,8 @@ def reruns(campaign: Campaign) -> Outcome:
 
 def ran(place: Place, edit: Edit) -> list[str]:
     """Run after an edit: a message for each thing that is not as the matrix says."""
-    planned = place.planned(*edit.arguments)
-    status, text = place.run(*edit.arguments)
+    planned = place.planned()
+    status, text = place.run()
     made = {job.rule for job in jobs(text)}
     wrong = [f"{edit.name}: {rule} was planned and not run" for rule in sorted(planned - made)]
     wrong += [f"{edit.name}: {rule} should run and did not" for rule in sorted(edit.reruns - made)]

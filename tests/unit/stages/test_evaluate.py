@@ -193,7 +193,7 @@ def test_predictions_at_ignored_pixels_have_no_effect(tmp_path):
 def test_masks_without_a_class_are_refused(tmp_path, mask):
     """By black and white masks, whose white is ignored, a prediction of nothing would be perfect."""
     masks = write_folder(tmp_path / "masks", {"a": np.array([mask])})
-    with pytest.raises(InputError, match="No mask in .*masks shows a class"):
+    with pytest.raises(InputError, match=r"No mask in .*masks shows a class"):
         evaluate_folders(write_folder(tmp_path / "own", {"a": np.array([[0, 0]])}), masks)
 
 
