@@ -4,6 +4,8 @@ from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table, check_val_masks
 from ssc.data.check_masks import check_masks
 from ssc.data.index import write_index, write_parts
+from ssc.data.summary import summary
+from ssc.runtime.progress import tell
 from ssc.workflow.config import resolve
 from ssc.workflow.disk import check_room
 from ssc.workflow.experiments import selects_on_val
@@ -21,3 +23,4 @@ with job(snakemake):
     check_room(index, run, Path(output).parent)
     write_index(output, index, needed=config["prediction"]["split"])
     write_parts(output, index, config["shards"])
+    tell(summary(index))
