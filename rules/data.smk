@@ -33,6 +33,7 @@ rule index:
         expand(SPLIT_INDEX, split=SPLITS),
         expand(SHARD_INDEX, split=SPLITS, shard=SHARDS),
         **outputs("index"),
+        **({"photos": directory(f"{RESULTS}/photos")} if config["dataset"].get("max_side") else {}),
     log:
         f"{RESULTS}/logs/index.log",
     benchmark:
@@ -46,8 +47,8 @@ rule index:
     params:
         dataset=DATASET,
         photos=folder_state(config["dataset"], "images"),
-        truth=folder_state(config["dataset"], "masks", names=True),
-        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check")],
+        truth=folder_state(config["dataset"], "masks", names=not config["dataset"].get("max_side")),
+        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check"), source_digest("ssc.data.shrink")],
     script:
         "../workflow_scripts/index.py"
 
