@@ -28,6 +28,24 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     return float((precision * np.diff(hits[last], prepend=0)).sum() / hits[-1])
 
 
+def chance_precision(truth: np.ndarray) -> float | None:
+    """What `average_precision` is on average over all orders of the photos, 0..1: somewhat more than the share of those
+    that are true, the more so the fewer they are.
+
+    Args:
+        truth: (N,) bool.
+
+    Returns:
+        None where nothing is true.
+    """
+    photos, hits = truth.size, np.count_nonzero(truth)
+    if not hits:
+        return None
+    harmonic = float((1 / np.arange(1, photos + 1)).sum())
+    # At rank i stands a hit with probability hits / photos, and among the i - 1 before it the rest are spread evenly.
+    return (harmonic + (hits - 1) / max(1, photos - 1) * (photos - harmonic)) / photos
+
+
 def confusion(
     target: np.ndarray, prediction: np.ndarray, *, num_classes: int, ignore_index: int = IGNORE
 ) -> np.ndarray:

@@ -1,12 +1,21 @@
 import json
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.metrics import ConfusionMatrix, average_precision, confusion, image_miou, summary, threshold_counts
+from ssc.metrics import (
+    ConfusionMatrix,
+    average_precision,
+    chance_precision,
+    confusion,
+    image_miou,
+    summary,
+    threshold_counts,
+)
 
 CLASSES = 4
 
@@ -213,3 +222,9 @@ def test_average_precision_equals_a_sum_over_thresholds(photos):
         reached = chosen.sum() / truth.sum()
         area, recall = area + chosen.mean() * (reached - recall), reached
     assert found == pytest.approx(area)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=6))
+def test_chance_precision_is_the_mean_over_all_orders(truth):
+    orders = [average_precision(-np.arange(len(own)), np.array(own)) for own in permutations(truth)]
+    assert chance_precision(np.array(truth)) == (pytest.approx(np.mean(orders)) if any(truth) else None)
