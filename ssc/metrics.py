@@ -28,22 +28,20 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     return float((precision * np.diff(hits[last], prepend=0)).sum() / hits[-1])
 
 
-def chance_precision(truth: np.ndarray) -> float | None:
-    """What `average_precision` is on average over all orders of the photos, 0..1: somewhat more than the share of those
-    that are true, the more so the fewer they are.
+def guessed_precision(truth: np.ndarray, *, draws: int = 200, seed: int = 0) -> np.ndarray:
+    """Mean `average_precision` over classes of orders of the photos drawn at random, one for each class.
 
     Args:
-        truth: (N,) bool.
+        truth: (N, C) bool; each class is true of some photo.
+        draws: D, how often they are drawn.
+        seed: of the draws.
 
     Returns:
-        None where nothing is true.
+        (D,) in 0..1; on average somewhat more than the share of photos that are true, the more so the fewer they are.
     """
-    photos, hits = truth.size, np.count_nonzero(truth)
-    if not hits:
-        return None
-    harmonic = float((1 / np.arange(1, photos + 1)).sum())
-    # At rank i stands a hit with probability hits / photos, and among the i - 1 before it the rest are spread evenly.
-    return (harmonic + (hits - 1) / max(1, photos - 1) * (photos - harmonic)) / photos
+    rng = np.random.default_rng(seed)
+    drawn = [[average_precision(rng.permutation(len(own)), own) for own in truth.T] for _ in range(draws)]
+    return np.mean(drawn, axis=1)
 
 
 def confusion(

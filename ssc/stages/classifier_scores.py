@@ -1,6 +1,6 @@
 """The rule `evaluate_classifier`: how well the CAM classifier tells which classes a photo shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 
 from ssc.data.index import read_index
 from ssc.data.transforms import scaled_views
-from ssc.metrics import average_precision, chance_precision
+from ssc.metrics import average_precision, guessed_precision
 from ssc.models.classifier import CAMClassifier
 from ssc.models.weights import load_part
 from ssc.runtime.device import autocast, select_device, select_precision
@@ -35,8 +35,10 @@ def evaluate_classifier(
     Args:
         indices: tables of one split each; the photos of the first that has labelled ones are scored.
         weights: weight file with the part `classifier`.
-        output: JSON file with `split`, `images`, `map`, and by class `ap` and `chance`
-            (`ssc.metrics.chance_precision`), in 0..1; None where no photo shows a class, or none is labelled.
+        output: JSON file with `split`, `images`, `map` and `ap` by class, in 0..1; None where no photo shows a class,
+            or none is labelled. `guessing` is beside them, of the `classes` that some of the photos show and others do
+            not: their mean `ap` (`map`), the mean of `ssc.metrics.guessed_precision` (`chance`), and what one in twenty
+            of its draws exceeds (`luck`); None without such a class.
         drs: keep the suppression in the last stage, as the CAMs do.
         device, precision: see the config.
         threads: photos read at the same time.
@@ -65,7 +67,21 @@ def evaluate_classifier(
     for number, row in enumerate(rows):
         truth[number, [label - 1 for label in row.labels]] = True
     ap = {name: average_precision(scores[:, k], truth[:, k]) for k, name in enumerate(classes)}
-    chance = {name: chance_precision(truth[:, k]) for k, name in enumerate(classes)}
     known = [value for value in ap.values() if value is not None]
     mean = sum(known) / len(known) if known else None
-    write_json(output, {"split": split, "images": len(rows), "map": mean, "ap": ap, "chance": chance})
+    write_json(output, {"split": split, "images": len(rows), "map": mean, "ap": ap, "guessing": _guessing(ap, truth)})
+
+
+def _guessing(ap: Mapping[str, float | None], truth: np.ndarray) -> dict | None:
+    """What guessing gives of the classes that are true of some of the photos (N, C) and not of others."""
+    told = truth.any(axis=0) & ~truth.all(axis=0)
+    if not told.any():
+        return None
+    names = [name for name, own in zip(ap, told, strict=True) if own]
+    guessed = guessed_precision(truth[:, told])
+    return {
+        "classes": names,
+        "map": sum(ap[name] for name in names) / len(names),
+        "chance": float(guessed.mean()),
+        "luck": float(np.quantile(guessed, 0.95)),
+    }

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ssc.metrics import (
     ConfusionMatrix,
     average_precision,
-    chance_precision,
     confusion,
+    guessed_precision,
     image_miou,
     summary,
     threshold_counts,
@@ -224,7 +224,11 @@ def test_average_precision_equals_a_sum_over_thresholds(photos):
     assert found == pytest.approx(area)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=6))
-def test_chance_precision_is_the_mean_over_all_orders(truth):
-    orders = [average_precision(-np.arange(len(own)), np.array(own)) for own in permutations(truth)]
-    assert chance_precision(np.array(truth)) == (pytest.approx(np.mean(orders)) if any(truth) else None)
+@pytest.mark.parametrize("hits", [1, 2, 3, 5])
+def test_guesses_are_on_average_the_mean_over_all_orders(hits):
+    truth = np.arange(5) < hits
+    orders = [average_precision(-np.arange(5), np.array(own)) for own in permutations(truth)]
+    guessed = guessed_precision(np.stack([truth, truth[::-1]], axis=1), draws=1000)
+    assert guessed.shape == (1000,)
+    assert guessed.mean() == pytest.approx(np.mean(orders), abs=4 * np.std(orders) / np.sqrt(2000) + 1e-9)
+    assert guessed.std() == pytest.approx(np.std(orders) / np.sqrt(2), rel=0.1, abs=1e-9)

@@ -41,6 +41,10 @@ def test_scores_are_the_mean_logits_of_photo_and_mirror_image(tiny_set, tmp_path
     assert found["ap"] == {name: value if value is None else pytest.approx(value) for name, value in expected.items()}
     known = [value for value in expected.values() if value is not None]
     assert found["map"] == pytest.approx(sum(known) / len(known))
+    # Each of the classes is on one of the photos alone.
+    guessing = found["guessing"]
+    assert guessing["classes"] == list(index.classes) and guessing["map"] == found["map"]
+    assert guessing["chance"] == pytest.approx((1 + 1 / 2) / 2, abs=0.05) and guessing["chance"] < guessing["luck"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_the_first_split_with_labels_is_scored(tiny_set, tmp_path, labels, split
     assert (found["split"], found["images"]) == (split, images)
     if split:
         label = classes[labels[split][0] - 1]
-        assert found["map"] == found["ap"][label] == found["chance"][label] == 1
-        assert sum(value is None for value in found["chance"].values()) == 2
+        assert found["map"] == found["ap"][label] == 1
     else:
-        assert found["map"] is None and set(found["ap"].values()) == set(found["chance"].values()) == {None}
+        assert found["map"] is None and set(found["ap"].values()) == {None}
+    assert found["guessing"] is None  # no class is on some of the photos alone
