@@ -111,11 +111,12 @@ def _classifier(found: Mapping | None, *, pretrained: bool) -> Iterator[Reason]:
         return
     light = LEARNED.light((found["map"] - found["luck"]) / (1 - found["luck"]))
     does = {"green": "tells your classes", "yellow": "tells your classes poorly", "red": "has learned nothing"}[light]
-    where = f"{found['photos']} {_PHOTOS[found['split']]}"
-    if found["split"] == "train":
-        where += " (no val photo has labels; with new photos it may do worse)"
-    text = f"The classifier {does}: mAP {_percent(found['map'])} on {where}, where guessing gives "
-    text += f"{_percent(found['chance'])}, {_percent(found['luck'])} with luck."
+    text = (
+        f"The classifier {does}: its scores sort {found['photos']} {_PHOTOS[found['split']]} by class with a precision "
+        f"(mAP) of {_percent(found['map'])}, guessing with {_percent(found['chance'])}, or {_percent(found['luck'])} "
+        "with luck"
+    )
+    text += "; no val photo has labels, and on new photos it may do worse." if found["split"] == "train" else "."
     yield Reason(light, "classifier.map", text, _better_classifier(pretrained))
 
 
