@@ -244,5 +244,5 @@ def suspicions(measures: Measures, classes: Sequence[str]) -> dict[str, dict]:
         if (share := measures.different[number]) >= _DIFFERENT:
             why[f"pseudo-label and prediction differ in {share:.0%} of the pixels"] = share
         if why:
-            found[row.id] = {"suspicion": round(float(min(1, max(why.values()))), 3), "why": [*why]}
+            found[row.id] = {"suspicion": round(float(max(why.values())), 3), "why": [*why]}
     return found

@@ -26,9 +26,11 @@ class Limits(NamedTuple):
 
 
 # Share of the way from lucky guessing, which 95 % of guesses do not reach, to no fault. Below a tenth it is guessing
-# still; below two fifths, photos with a class and photos without it are mixed in most of the order.
+# still; below two fifths, photos with a class and photos without it are mixed in most of the order. A small network
+# whose seeds had 42 mIoU on 528 photos of VOC reached 0.73 on val photos, and 0.98 on those that it was trained on.
 LEARNED = Limits(yellow=0.4, red=0.1)
-# A few empty maps are hard photos. Beyond a quarter, the trainings that follow learn from maps that say nothing.
+# A few empty maps are hard photos (that network had none). Beyond a quarter, the trainings that follow learn from maps
+# that say nothing.
 FLAT_CAMS = Limits(yellow=0.05, red=0.25)
 # A close-up may fill its photo, so that one in ten may be right; where half are of one colour, there are no masks.
 ONE_COLOUR = Limits(yellow=0.1, red=0.5)
@@ -110,9 +112,9 @@ def _classifier(found: Mapping | None, *, pretrained: bool) -> Iterator[Reason]:
     if not found or found["luck"] == 1:  # of two or three photos guessing gives the right order
         return
     light = LEARNED.light((found["map"] - found["luck"]) / (1 - found["luck"]))
-    does = {"green": "tells your classes", "yellow": "tells your classes poorly", "red": "has learned nothing"}[light]
+    how = {"green": "", "yellow": " poorly", "red": " hardly better than guessing"}[light]
     text = (
-        f"The classifier {does}: its scores sort {found['photos']} {_PHOTOS[found['split']]} by class with a precision "
+        f"The classifier tells your classes{how}: its scores sort {found['photos']} {_PHOTOS[found['split']]} by class with a precision "
         f"(mAP) of {_percent(found['map'])}, guessing with {_percent(found['chance'])}, or {_percent(found['luck'])} "
         "with luck"
     )

@@ -43,7 +43,7 @@ def test_a_good_run_is_green_and_says_by_what():
 @pytest.mark.parametrize(
     ("figures", "light", "what", "text"),
     [
-        (changed("classifier", map=0.45), "red", "classifier.map", "has learned nothing: its scores sort 20 val"),
+        (changed("classifier", map=0.45), "red", "classifier.map", "hardly better than guessing: its scores sort"),
         (changed("classifier", map=0.6), "yellow", "classifier.map", "of 60%, guessing with 30%, or 40% with luck."),
         (changed("classifier", split="train", map=0.6), "yellow", "classifier.map", "with luck; no val photo has"),
         (changed("cams", flat=49), "red", "cams.flat", "49 of 98 CAMs "),
