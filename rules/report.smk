@@ -1,5 +1,5 @@
-# The report: table, comparison with the paper, verdict, curves, pictures, manifest. It holds what the run makes: what comes
-# before ready weights or files is left out.
+# The report: table, comparison with the paper, verdict, curves, pictures, manifest. It holds what the run makes: what
+# comes before ready weights or files is left out.
 
 
 rule metrics:

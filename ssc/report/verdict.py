@@ -113,11 +113,12 @@ def _classifier(found: Mapping | None, *, pretrained: bool) -> Iterator[Reason]:
         return
     light = LEARNED.light((found["map"] - found["luck"]) / (1 - found["luck"]))
     how = {"green": "", "yellow": " poorly", "red": " hardly better than guessing"}[light]
+    photos = f"{found['photos']} {_PHOTOS[found['split']]}"
+    own, chance, luck = (_percent(found[key]) for key in ("map", "chance", "luck"))
     text = (
-        f"The classifier tells your classes{how}: its scores sort {found['photos']} {_PHOTOS[found['split']]} by class with a precision "
-        f"(mAP) of {_percent(found['map'])}, guessing with {_percent(found['chance'])}, or {_percent(found['luck'])} "
-        "with luck"
+        f"The classifier tells your classes{how}: its scores sort {photos} by class with a precision (mAP) of {own}, "
     )
+    text += f"guessing with {chance}, or {luck} with luck"
     text += "; no val photo has labels, and on new photos it may do worse." if found["split"] == "train" else "."
     yield Reason(light, "classifier.map", text, _better_classifier(pretrained))
 
