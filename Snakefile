@@ -49,7 +49,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        run_files("metrics.tsv", "comparison.tsv", "manifest.json", *FIGURES),
+        run_files("metrics.tsv", "comparison.tsv", "verdict.json", "manifest.json", *FIGURES),
 
 
 rule seeds:
@@ -111,7 +111,14 @@ onstart:
 
 
 onsuccess:
-    summary = Path(f"{RESULTS}/{config['experiment']}/summary.txt")
+    summary, verdict = map(Path, run_files("summary.txt", "verdict.json"))
     if summary.exists() and summary.stat().st_mtime > STARTED:
         print(f"\n{summary.read_text()}")
         print(f"More in {summary.parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")
+    if verdict.exists() and verdict.stat().st_mtime > STARTED:
+        print(f"\n{as_lines(read_json(verdict))}")
+        network = experiments.ready(resolved(config["experiment"]), "segmentation") or of_owner(
+            config["experiment"], "segmentation", rules.train_segmentation.output.weights
+        )
+        print(f"Report, with the same --configfile: snakemake --report {summary.parent}/report.html")
+        print(f"Masks of other photos: ssc predict --weights {network} photo.jpg --out masks")

@@ -18,8 +18,8 @@ from ssc.data.demo.creatures import CLASS_NAMES
 from tests.faults.harness import Campaign, Outcome, differences, results, traceback_in
 from tests.faults.snakemake import Job, Place, jobs
 
-REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest"})
-AFTER_MASKS = REPORT | {
+REPORT = frozenset({"metrics", "comparison", "verdict", "figures", "panels", "manifest"})
+AFTER_MASKS = (REPORT - {"verdict"}) | {
     f"{does}_{stage}" for does in ("count", "evaluate") for stage in ("seeds", "pseudo_labels", "predictions")
 }
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT
@@ -30,7 +30,7 @@ AFTER_RANDOM_WALK = (
 AFTER_IRN = frozenset({"random_walk"}) | AFTER_RANDOM_WALK
 AFTER_IRN_LABELS = frozenset({"train_irn"}) | AFTER_IRN
 AFTER_CAMS = frozenset({"count_seeds", "evaluate_seeds", "irn_labels"}) | AFTER_IRN_LABELS
-AFTER_CLASSIFIER = frozenset({"cams"}) | AFTER_CAMS
+AFTER_CLASSIFIER = frozenset({"cams", "evaluate_classifier"}) | AFTER_CAMS
 AFTER_INDEX = frozenset({"masks", "superpixels", "warm_start", "train_classifier"}) | AFTER_CLASSIFIER
 
 PER_IMAGE = ("masks", "superpixels", "cams", "irn_labels", "random_walk", "predictions")
@@ -210,8 +210,13 @@ EDITS = (
         {"train_classifier"} | AFTER_CLASSIFIER,
         hits={"train_classifier", "manifest"},
     ),
-    Edit("cams.stride", _set("cams.stride", 1), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
-    Edit("cams.drs", _set("cams.drs", False), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
+    Edit("cams.stride", _set("cams.stride", 1), {"cams"} | AFTER_CAMS, hits={"cams", "manifest"}),
+    Edit(
+        "cams.drs",
+        _set("cams.drs", False),
+        AFTER_CLASSIFIER,
+        hits={"cams", "evaluate_classifier", "manifest"},
+    ),
     Edit(
         "irn_labels.foreground_threshold",
         _set("irn_labels.foreground_threshold", 0.35),
@@ -254,7 +259,7 @@ EDITS = (
     Edit(
         "seeds.threshold",
         _set("seeds.threshold", 0.3),
-        {"count_seeds", "evaluate_seeds"} | REPORT - {"panels"},
+        {"count_seeds", "evaluate_seeds"} | REPORT - {"verdict", "panels"},
         hits={"count_seeds", "manifest"},
     ),
     Edit("report.panels", _set("report.panels", 1), {"panels"}, hits={"panels"}),
