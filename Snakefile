@@ -50,7 +50,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        run_files("metrics.tsv", "comparison.tsv", "manifest.json", "report.html", *FIGURES),
+        run_files("metrics.tsv", "comparison.tsv", "verdict.json", "manifest.json", "report.html", *FIGURES),
 
 
 rule preview:
@@ -117,10 +117,18 @@ onstart:
 
 
 onsuccess:
-    files = [Path(file) for file in run_files("summary.txt", "report.html", "preview.html")]
+    files = [Path(file) for file in run_files("summary.txt", "verdict.json", "report.html", "preview.html")]
     new = {file.name: file for file in files if file.exists() and file.stat().st_mtime > STARTED}
-    if summary := new.pop("summary.txt", None):
+    if summary := new.get("summary.txt"):
         print(f"\n{summary.read_text()}")
         print(f"More in {summary.parent}/: metrics.tsv, costs.tsv, figures/, manifest.json")
-    for page in new.values():
-        print(f"Open in a browser: {page}")
+    if verdict := new.get("verdict.json"):
+        print(f"\n{as_lines(read_json(verdict))}")
+    for name in ("report.html", "preview.html"):
+        if page := new.get(name):
+            print(f"Open in a browser: {page}")
+    if verdict:
+        network = experiments.ready(resolved(config["experiment"]), "segmentation") or of_owner(
+            config["experiment"], "segmentation", rules.train_segmentation.output.weights
+        )
+        print(f"Masks of other photos: ssc predict --weights {network} photo.jpg --out masks")

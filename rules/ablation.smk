@@ -1,32 +1,6 @@
 # The paper's ablations (Tables VII and VIII, Fig. 7): seeds of several experiments over several random seeds.
 
 
-rule evaluate_classifier:
-    input:
-        index=SPLIT_INDEX.format(split="val"),
-        weights=weights("classifier"),
-        checked=checked("classifier"),
-    output:
-        f"{RUN}/classifier_val.json",
-    log:
-        f"{RUN}/logs/evaluate_classifier.log",
-    benchmark:
-        f"{RUN}/benchmarks/evaluate_classifier.tsv"
-    conda:
-        "../envs/ssc.yaml"
-    threads: 4 if GPU else 1
-    resources:
-        mem_mb=growing(6000),
-        runtime=growing(240),
-        gpu=GPU,
-    params:
-        drs=lambda w: resolved(w.experiment).cams.drs,
-        precision=config["precision"],
-        source=code("ssc.stages.classifier_scores", "classifier"),
-    script:
-        "../workflow_scripts/evaluate_classifier.py"
-
-
 rule ablation_table:
     input:
         measured(followed_files()),

@@ -76,8 +76,8 @@ def classifier_files():
 
 
 def classifier_scores(experiment):
-    """How well an experiment's classifiers tell classes on val, one file per random seed; none where CAMs are ready."""
-    path = f"{RUN}/classifier_val.json"
+    """How well an experiment's classifiers tell classes, one file per random seed; none where CAMs are ready."""
+    path = rules.evaluate_classifier.output.scores
     return [of_owner(run, "cams", path) for run in runs_of(experiment) if not resolved(run).ready.cams]
 
 

@@ -57,3 +57,31 @@ rule train_classifier:
         source=code("ssc.training.classifier", "classifier"),
     script:
         "../workflow_scripts/train_classifier.py"
+
+
+rule evaluate_classifier:
+    input:
+        val=SPLIT_INDEX.format(split="val"),
+        train=TRAIN_INDEX,
+        classes=CLASSES,
+        weights=weights("classifier"),
+        checked=checked("classifier"),
+    output:
+        scores=f"{RUN}/classifier_scores.json",
+    log:
+        f"{RUN}/logs/evaluate_classifier.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_classifier.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 4 if GPU else 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(240),
+        gpu=GPU,
+    params:
+        drs=lambda w: resolved(w.experiment).cams.drs,
+        precision=config["precision"],
+        source=code("ssc.stages.classifier_scores", "classifier"),
+    script:
+        "../workflow_scripts/evaluate_classifier.py"

@@ -12,7 +12,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 from ssc.data.index import SPLITS, read_index
-from ssc.data.build import deciding_files
+from ssc.data.build import deciding_files, folder_state
 from ssc.data.check import check_val_masks
 from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError

@@ -33,6 +33,7 @@ rule index:
         expand(SPLIT_INDEX, split=SPLITS),
         expand(SHARD_INDEX, split=SPLITS, shard=SHARDS),
         **outputs("index"),
+        **({"photos": directory(f"{RESULTS}/photos")} if config["dataset"].get("max_side") else {}),
     log:
         f"{RESULTS}/logs/index.log",
     benchmark:
@@ -45,7 +46,9 @@ rule index:
         runtime=growing(30),
     params:
         dataset=DATASET,
-        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check")],
+        photos=folder_state(config["dataset"], "images"),
+        truth=folder_state(config["dataset"], "masks", names=not config["dataset"].get("max_side")),
+        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check"), source_digest("ssc.data.shrink")],
     script:
         "../workflow_scripts/index.py"
 
@@ -68,6 +71,7 @@ rule masks:
         runtime=growing(60),
     params:
         settings=config["masks"] if config["dataset"]["kind"] == "coco" else {},
+        truth=folder_state(config["dataset"], "masks"),
         source=source_digest("ssc.stages.masks"),
     script:
         "../workflow_scripts/masks.py"

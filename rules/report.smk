@@ -1,5 +1,5 @@
-# The report: table, comparison with the paper, curves, pictures, manifest, and the page with all of it. It holds what the
-# run makes: what comes before ready weights or files is left out.
+# The report: table, comparison with the paper, verdict, curves, pictures, manifest, and the page with all of it. It holds
+# what the run makes: what comes before ready weights or files is left out.
 
 
 rule metrics:
@@ -75,6 +75,35 @@ rule comparison:
         source=source_digest("ssc.report.comparison"),
     script:
         "../workflow_scripts/comparison.py"
+
+
+rule verdict:
+    input:
+        index=INDEX,
+        classes=CLASSES,
+        scores=if_used("classifier", owned("cams", rules.evaluate_classifier.output.scores)),
+        cams=if_made("cams", owned("cams", shards(rules.cams.output.archive))),
+        pseudo_labels=if_made("pseudo_labels", owned("pseudo_labels", shards(rules.random_walk.output.labels))),
+        predictions=owned("predictions", shards(rules.predictions.output.labels)),
+    output:
+        f"{RUN}/verdict.json",
+    log:
+        f"{RUN}/logs/verdict.log",
+    benchmark:
+        f"{RUN}/benchmarks/verdict.tsv"
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(120),
+    params:
+        split=lambda w: resolved(w.experiment).prediction.split,
+        pretrained=lambda w: resolved(w.experiment).classifier.weights not in ("none", "warm_start")
+        or bool(resolved(w.experiment).ready.classifier),
+        source=source_digest("ssc.report.evidence"),
+    script:
+        "../workflow_scripts/verdict.py"
 
 
 rule manifest:
@@ -201,6 +230,7 @@ rule page:
         metrics=rules.metrics.output.table,
         costs=rules.metrics.output.costs,
         comparison=rules.comparison.output.table,
+        verdict=rules.verdict.output[0],
     output:
         page=f"{RUN}/report.html",
         thumbnails=directory(f"{RUN}/report_thumbnails"),

@@ -1,31 +1,87 @@
 """The command line `ssc`: subcommands, each a few lines around a function of the package."""
 
 import argparse
+import math
 import sys
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from ssc.runtime.errors import InputError, user_message
 
+_TOLD = 20  # photos whose classes are printed
+_FORCE = "replace files that this command has not written"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise InputError(f"{message[0].upper()}{message[1:]}; `{self.prog} --help` says what there is.")
+
+
+def _number(low: float, high: float, kind: type = float) -> Callable[[str], float]:
+    """Reads a number of low < x <= high."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low < value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number above {low:g} and up to {high:g}")
+        return value
+
+    return read
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status, 1 after bad input (2 of `verify` and `compare-stages`)."""
-    parser = argparse.ArgumentParser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
+    status = 1
+    try:
+        options = _parser().parse_args(arguments)
+        status = 2 if options.command in ("verify", "compare-stages") else 1
+        return options.function(options) or 0
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        told = user_message(error)
+        if told is None and isinstance(error, OSError) and error.filename:
+            told = f"{error.filename}: {error.strerror}; correct the path."
+        if told is None:
+            raise
+        print(f"Error: {told}", file=sys.stderr)
+        return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
+    parser.add_argument("--version", action="version", version=f"ssc {version('ssc')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     predict = commands.add_parser("predict", help="segment photos with a trained network")
-    predict.add_argument("photos", nargs="+", type=Path, help="image files")
+    predict.set_defaults(function=_predict)
+    predict.add_argument("photos", nargs="+", type=Path, help="image files, folders, or patterns such as '*.jpg'")
     predict.add_argument("--weights", required=True, type=Path, help="segmentation.safetensors of a run")
-    predict.add_argument("--out", required=True, type=Path, help="folder for <name>.png and <name>_overlay.png")
-    predict.add_argument("--scales", nargs="+", type=float, default=[1.0], help="test scales (default: 1)")
-    predict.add_argument("--crf", action="store_true", help="refine the result with a dense CRF")
-    predict.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    predict.add_argument(
+        "--out", required=True, type=Path, help="folder for <name>.png, <name>_overlay.png and predictions.csv"
+    )
+    predict.add_argument("--scales", nargs="+", type=_number(0, 8), help="test scales (default: the run's)")
+    predict.add_argument(
+        "--crf", action=argparse.BooleanOptionalAction, help="refine the result with a dense CRF (default: as the run)"
+    )
+    predict.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n> (default: auto)")
+    predict.add_argument("--force", action="store_true", help=_FORCE)
 
     evaluate = commands.add_parser("evaluate", help="mIoU of two folders or archives of label PNGs")
+    evaluate.set_defaults(function=_evaluate)
     evaluate.add_argument("predictions", type=Path, help="folder of <id>.png, or a shard archive")
     evaluate.add_argument("masks", type=Path, help="ground truth likewise; 255 is ignored")
-    evaluate.add_argument("--num-classes", type=int, help="classes with background (default: largest id + 1)")
+    evaluate.add_argument(
+        "--num-classes", type=_number(0, 255, int), help="classes with background (default: largest id + 1)"
+    )
 
     weights = commands.add_parser("import-weights", help="turn a published checkpoint into a weight file of ssc")
+    weights.set_defaults(function=_import_weights)
     kinds = weights.add_subparsers(dest="kind", required=True)
     for kind, network in (("classifier", "ResNet-50"), ("irn", "ResNet-50"), ("segmentation", "DeepLabV2, ResNet-101")):
         checkpoint = kinds.add_parser(kind, help=network)
@@ -37,15 +93,19 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint.add_argument("--reconstruction", type=Path, help="checkpoint of the reconstruction net")
         if kind == "segmentation":
             checkpoint.add_argument("--output-stride", type=int, choices=[8, 16], default=8, help="default: 8")
+        checkpoint.add_argument("--force", action="store_true", help=_FORCE)
 
     backbone = kinds.add_parser("backbone", help="ImageNet weights of any network, where a run looks for them")
     backbone.add_argument("source", type=Path, help="checkpoint of torchvision or timm, .pth or .safetensors")
     backbone.add_argument("output", type=Path, nargs="?", help="default: resources/weights/<network>.safetensors")
     backbone.add_argument("--network", help="its name in the configuration (default: the file's, up to the first -)")
+    backbone.add_argument("--force", action="store_true", help=_FORCE)
 
     cams = commands.add_parser("convert-cams", help="turn CAMs of the released code into files for ready.cams")
+    cams.set_defaults(function=_convert_cams)
     cams.add_argument("folder", type=Path, help="folder of <id>.npy")
     cams.add_argument("output", type=Path, help="folder for <id>.npz")
+    cams.add_argument("--force", action="store_true", help=_FORCE)
 
     stages = commands.add_parser(
         "compare-stages",
@@ -53,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="CAMs, seeds, labels and predictions of the images that both have. Status 0: all agree; 1: a stage "
         "does not; 2: nothing can be compared.",
     )
+    stages.set_defaults(function=_compare_stages)
     stages.add_argument("first", type=Path, help="folder of a run, results/<data set>/<experiment>")
     stages.add_argument(
         "second",
@@ -60,9 +121,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="another, or a folder with some of cams (<id>.npz, or the release's <id>.npy), irn_labels, pseudo_labels, "
         "confidence, predictions/<split> (<id>.png); the release's cam, ir_label and sem_seg are known too",
     )
-    stages.add_argument("--threshold", type=float, default=0.2, help="background threshold of the seeds (default: 0.2)")
+    stages.add_argument(
+        "--threshold", type=_number(0, 1), default=0.2, help="background threshold of the seeds (default: 0.2)"
+    )
 
     export = commands.add_parser("export", help="write a run's masks for other tools: docs/exporting.md")
+    export.set_defaults(function=_export)
     export.add_argument("run", type=Path, help="folder of a run, results/<data set>/<experiment>")
     export.add_argument(
         "--what",
@@ -79,71 +143,39 @@ def main(arguments: list[str] | None = None) -> int:
         help="compare a run's files with its manifest, or two runs with each other",
         description="Status 0: all is the same; 1: something differs; 2: a run cannot be read.",
     )
+    verify.set_defaults(function=_verify)
     verify.add_argument("run", type=Path, help="folder of a run, or its manifest.json")
     verify.add_argument("other", nargs="?", type=Path, help="another run to compare it with")
 
-    options = parser.parse_args(arguments)
-    run = {
-        "predict": _predict,
-        "evaluate": _evaluate,
-        "import-weights": _import_weights,
-        "convert-cams": _convert_cams,
-        "compare-stages": _compare_stages,
-        "export": _export,
-        "verify": _verify,
-    }
-    try:
-        return run[options.command](options) or 0
-    except (InputError, OSError) as error:
-        if (told := user_message(error)) is None:
-            raise
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from ssc.photo_files import check_segment_files, find_photos, segment_files
+    from ssc.segmenter import load, settings_beside
+
+    photos = find_photos(options.photos)
+    check_segment_files(photos, options.out, force=options.force)
+    settings = settings_beside(options.weights)
+    changed = {"scales": options.scales} if options.scales else {}
+    if options.crf is not None:
+        changed["crf"] = settings.crf.model_copy(update={"enabled": options.crf})
+    segmenter = load(options.weights, device=options.device, settings=settings.model_copy(update=changed))
+    shown, broken = segment_files(segmenter, photos, options.out)
+    for name, classes in list(shown.items())[:_TOLD]:
+        print(f"{photos[name].name}: {', '.join(classes) or 'background only'}")
+    if len(shown) > _TOLD:
+        print(f"... and {len(shown) - _TOLD} more")
+    print(f"Wrote {len(shown)} masks to {options.out}; areas, confidences and colours are in predictions.csv.")
+    for told in broken.values():
         print(f"Error: {told}", file=sys.stderr)
-        return 2 if options.command in ("verify", "compare-stages") else 1
-
-
-def _predict(options: argparse.Namespace) -> None:
-    from PIL import Image
-
-    from ssc.archive import encode_labels
-    from ssc.data.photos import read_image
-    from ssc.models.deeplab import load_networks
-    from ssc.models.weights import read_header
-    from ssc.prediction import TEST_CRF, predict_steps
-    from ssc.report.pictures import overlay
-    from ssc.runtime.device import select_device
-    from ssc.runtime.files import atomic
-    from ssc.runtime.progress import track
-
-    names = [photo.stem for photo in options.photos]
-    if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"Two photos are called {repeated!r}; their results would overwrite each other.")
-    missing = next((photo for photo in options.photos if not photo.is_file()), None)
-    if missing:
-        raise InputError(f"The photo {missing} does not exist.")
-    networks = load_networks(options.weights, device=select_device(options.device))
-    classes = ["background", *read_header(options.weights)["facts"]["classes"]]
-    crf = TEST_CRF if options.crf else None
-    found = {}
-    for photo in track(options.photos, "photos"):
-        image = read_image(photo)
-        labels = predict_steps(networks, image, scales=options.scales, crf=crf)[-1]
-        with atomic(options.out / f"{photo.stem}.png") as temporary:
-            temporary.write_bytes(encode_labels(labels))
-        with atomic(options.out / f"{photo.stem}_overlay.png") as temporary:
-            Image.fromarray(overlay(image, labels)).save(temporary, "png")
-        found[photo.name] = (
-            ", ".join(classes[k] for k in sorted(set(labels.ravel().tolist())) if k) or "background only"
-        )
-    for name, labels in found.items():
-        print(f"{name}: {labels}")
+    return int(bool(broken))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ssc.stages.evaluate import evaluate_folders
 
     figures = evaluate_folders(options.predictions, options.masks, num_classes=options.num_classes)
-    if figures["miou"] is None:
-        raise InputError(f"{options.masks}: every pixel is 255 (ignored); there is nothing to measure on.")
     print(f"mIoU {100 * figures['miou']:.2f} % over {figures['images']} images")
     for name, iou in figures["iou"].items():
         print(f"  {name:>12}  {'absent' if iou is None else f'{100 * iou:6.2f}'}")
@@ -152,14 +184,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _import_weights(options: argparse.Namespace) -> None:
     from ssc.interop.backbone_weights import import_backbone
     from ssc.interop.released_weights import import_classifier, import_irn, import_segmentation
+    from ssc.runtime.outputs import check_outputs, note_output
     from ssc.stages.download_weights import IMAGENET_FILES
 
     source, output = options.source, options.output
+    if options.kind == "backbone":
+        known = {file: name for name, file in IMAGENET_FILES.items()}
+        name = options.network or known.get(source.name) or source.stem.split("-")[0]
+        output = output or Path(f"resources/weights/{name}.safetensors")
+    read = [source, *filter(None, (getattr(options, key, None) for key in ("reconstruction", "classes")))]
+    check_outputs([output], command="import-weights", force=options.force, inputs=read)
     match options.kind:
         case "backbone":
-            known = {file: name for name, file in IMAGENET_FILES.items()}
-            name = options.network or known.get(source.name) or source.stem.split("-")[0]
-            output = output or Path(f"resources/weights/{name}.safetensors")
             import_backbone(source, output, name.removesuffix("_v2"))
         case "classifier":
             import_classifier(source, output, reconstruction=options.reconstruction, classes=options.classes)
@@ -167,13 +203,14 @@ def _import_weights(options: argparse.Namespace) -> None:
             import_irn(source, output)
         case "segmentation":
             import_segmentation(source, output, classes=options.classes, output_stride=options.output_stride)
+    note_output(output, command="import-weights")
     print(f"Wrote {output}.")
 
 
 def _convert_cams(options: argparse.Namespace) -> None:
     from ssc.interop.released_cams import convert_cams
 
-    print(f"Wrote {convert_cams(options.folder, options.output)} files to {options.output}.")
+    print(f"Wrote {convert_cams(options.folder, options.output, force=options.force)} files to {options.output}.")
 
 
 def _compare_stages(options: argparse.Namespace) -> int:

@@ -28,6 +28,22 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     return float((precision * np.diff(hits[last], prepend=0)).sum() / hits[-1])
 
 
+def guessed_precision(truth: np.ndarray, *, draws: int = 200, seed: int = 0) -> np.ndarray:
+    """Mean `average_precision` over classes of orders of the photos drawn at random, one for each class.
+
+    Args:
+        truth: (N, C) bool; each class is true of some photo.
+        draws: D, how often they are drawn.
+        seed: of the draws.
+
+    Returns:
+        (D,) in 0..1; on average somewhat more than the share of photos that are true, the more so the fewer they are.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [[average_precision(rng.permutation(len(own)), own) for own in truth.T] for _ in range(draws)]
+    return np.mean(drawn, axis=1)
+
+
 def confusion(
     target: np.ndarray, prediction: np.ndarray, *, num_classes: int, ignore_index: int = IGNORE
 ) -> np.ndarray:

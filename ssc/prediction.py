@@ -11,9 +11,6 @@ from ssc.crf import refine_probabilities
 from ssc.data.transforms import normalise, scaled_size, scaled_views
 from ssc.models.deeplab import DeepLabV2, mean_logits
 
-TEST_CRF = {"iterations": 10, "gaussian": (1, 3), "bilateral": (67, 3, 4)}
-"""The paper's dense CRF at test time, as keyword arguments of `ssc.crf.refine_probabilities`."""
-
 _CRF_MEAN = (122.675, 116.669, 104.008)
 
 
@@ -119,10 +116,15 @@ def wrapped_colours(image: np.ndarray) -> np.ndarray:
     return np.trunc(image.astype(np.float32) - np.float32(_CRF_MEAN)).astype(np.int32).astype(np.uint8)
 
 
-def refined_labels(image: np.ndarray, scores: np.ndarray, crf: Mapping, *, colours: str = "photo") -> np.ndarray:
-    """Labels (H, W) of class probabilities (K, H, W) after the dense CRF; see `predict_steps` for the arguments."""
+def refined_probabilities(image: np.ndarray, scores: np.ndarray, crf: Mapping, *, colours: str = "photo") -> np.ndarray:
+    """Class probabilities (K, H, W) after the dense CRF; see `predict_steps` for the arguments."""
     seen = wrapped_colours(image) if colours == "wrapped" else image
-    return refine_probabilities(seen, scores, **crf).argmax(axis=0)
+    return refine_probabilities(seen, scores, **crf)
+
+
+def refined_labels(image: np.ndarray, scores: np.ndarray, crf: Mapping, *, colours: str = "photo") -> np.ndarray:
+    """Labels (H, W) of class probabilities (K, H, W) after the dense CRF."""
+    return refined_probabilities(image, scores, crf, colours=colours).argmax(axis=0)
 
 
 def predict_steps(

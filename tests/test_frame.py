@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ssc.crf import BILATERAL, GAUSSIAN
-from ssc.prediction import TEST_CRF
 from ssc.workflow.settings import IRNLabels, Prediction
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +40,7 @@ def test_scripts_are_thin():
 
 
 def test_crf_constants_in_code_are_the_defaults_of_the_settings():
-    assert Prediction().crf.options() == TEST_CRF
+    assert Prediction().crf.options() == {"iterations": 10, "gaussian": (1, 3), "bilateral": (67, 3, 4)}
     labels = IRNLabels().crf.options()
     assert (labels["gaussian"], labels["bilateral"]) == (GAUSSIAN, BILATERAL)
 

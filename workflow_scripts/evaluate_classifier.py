@@ -3,10 +3,9 @@ from ssc.workflow.job import job
 
 with job(snakemake):
     evaluate_classifier(
-        index=snakemake.input.index,
-        split="val",
+        indices=[snakemake.input.val, snakemake.input.train],
         weights=snakemake.input.weights,
-        output=snakemake.output[0],
+        output=snakemake.output.scores,
         drs=snakemake.params.drs,
         device=snakemake.config["device"],
         precision=snakemake.params.precision,

@@ -4,6 +4,9 @@ from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table, check_val_masks
 from ssc.data.check_masks import check_masks
 from ssc.data.index import write_index, write_parts
+from ssc.data.shrink import shrink
+from ssc.data.summary import summary
+from ssc.runtime.progress import tell
 from ssc.workflow.config import resolve
 from ssc.workflow.disk import check_room
 from ssc.workflow.experiments import selects_on_val
@@ -15,9 +18,12 @@ with job(snakemake):
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
     check_masks(index)
+    if max_side := snakemake.params.dataset.get("max_side"):
+        index = shrink(index, snakemake.output.photos, max_side=max_side)
     run = resolve(config, config["experiment"])
     if selects_on_val(run):
         check_val_masks(index)
     check_room(index, run, Path(output).parent)
     write_index(output, index, needed=config["prediction"]["split"])
     write_parts(output, index, config["shards"])
+    tell(summary(index))

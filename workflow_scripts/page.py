@@ -2,7 +2,7 @@ from ssc.report.page import write_page
 from ssc.workflow.job import job
 
 files = snakemake.input
-given = dict(files.items())
+figures = {name: file for name, file in files.items() if name in ("seeds", "losses", "panels")}
 with job(snakemake):
     write_page(
         index=files.index,
@@ -12,9 +12,9 @@ with job(snakemake):
         experiment=snakemake.wildcards.experiment,
         page=snakemake.output.page,
         thumbnails=snakemake.output.thumbnails,
-        verdict=given.get("verdict"),
+        verdict=files.verdict,
         metrics=files.metrics,
         comparison=files.comparison,
         costs=files.costs,
-        figures={name: given[name] for name in ("seeds", "losses", "panels") if name in given},
+        figures=figures,
     )

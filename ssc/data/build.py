@@ -1,9 +1,10 @@
 """From the `dataset` section of the configuration to an index."""
 
+import hashlib
 from pathlib import Path
 
 from ssc.data.coco import index_coco
-from ssc.data.folder import index_folder
+from ssc.data.folder import files_below, index_folder
 from ssc.data.index import Index
 from ssc.data.releases import release_folders
 from ssc.data.voc import index_voc
@@ -37,6 +38,24 @@ def build_index(dataset: dict) -> Index:
             return index_folder(**given("root", optional=("images", "labels", "masks", "classes")))
         case kind:
             raise InputError(f"dataset.kind is {kind!r}; use voc, coco or folder.")
+
+
+def folder_state(dataset: dict, key: str, *, names: bool = False) -> str | None:
+    """Digest, 16 hexadecimal digits, of what a folder of one's own photos holds; it is another when a file was changed.
+
+    Args:
+        dataset: see `build_index`. For published data sets, which do not change and are large, there is none.
+        key: `images` or `masks`.
+        names: only the names of the files count, not their sizes and times.
+    """
+    folder = dataset["kind"] == "folder" and dataset[key] and Path(dataset["root"]) / dataset[key]
+    if not folder:
+        return None
+    digest = hashlib.sha256()
+    for name, path in sorted(files_below(folder).items()):
+        stat = path.stat() if path.exists() and not names else None
+        digest.update(repr((name, stat and (stat.st_size, stat.st_mtime_ns))).encode())
+    return digest.hexdigest()[:16]
 
 
 def deciding_files(dataset: dict) -> list[str]:

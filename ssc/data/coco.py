@@ -4,13 +4,14 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from ssc.data.index import Index, Row
+from ssc.data.masks import outline_fault
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json
-from ssc.runtime.progress import log
+from ssc.runtime.progress import tell
 
 _KEYS = {
     "images": {"id", "file_name", "height", "width"},
-    "annotations": {"image_id", "category_id", "iscrowd", "segmentation"},
+    "annotations": {"image_id", "category_id"},
     "categories": {"id", "name"},
 }
 
@@ -50,15 +51,15 @@ def index_coco(
 
 
 def read_instances(path: str | Path) -> dict:
-    """Read an instances JSON and check that each entry has the keys that labels and masks are made from.
+    """Read an instances JSON and check what labels and masks are made from.
 
     Returns:
-        the JSON object: lists `images` (id, file_name, height, width), `annotations` (image_id, category_id,
-        iscrowd, segmentation) and `categories` (id, name).
+        the JSON object: lists `images` (id, file_name, height, width), `annotations` (image_id, category_id, and
+        perhaps iscrowd and segmentation: boxes alone suffice for labels) and `categories` (id, name).
 
     Raises:
-        InputError: the file is absent or no JSON, a list or key is missing, or an annotation has an unknown
-            category.
+        InputError: the file is absent or no JSON, a list or key is missing, an image has no size, or an annotation an
+            unknown category or outlines that are none.
     """
     instances = read_json(path)
     for kind, keys in _KEYS.items():
@@ -68,10 +69,18 @@ def read_instances(path: str | Path) -> dict:
             if missing := keys - (entry.keys() if isinstance(entry, dict) else set()):
                 missing = ", ".join(sorted(missing))
                 raise InputError(f"{path}: an entry of {kind!r} lacks {missing}; give an instances JSON of COCO.")
-    known = class_of_category(instances)
-    for annotation in instances["annotations"]:
+    for image in instances["images"]:
+        if not all(isinstance(side := image[key], int) and side > 0 for key in ("height", "width")):
+            size = f"{image['width']}x{image['height']}"
+            raise InputError(f"{path}, image {image['id']}: its size is {size}; write its width and height in pixels.")
+    known, sizes = class_of_category(instances), {image["id"]: image for image in instances["images"]}
+    for number, annotation in enumerate(instances["annotations"]):
+        where = f"{path}, annotation {annotation.get('id', f'number {number}')}"
         if annotation["category_id"] not in known:
-            raise InputError(f"{path}: category {annotation['category_id']} of an annotation is not in 'categories'.")
+            raise InputError(f"{where}: its category {annotation['category_id']} is not in 'categories'.")
+        image = sizes.get(annotation["image_id"])
+        if image and (fault := outline_fault(annotation.get("segmentation"), image["height"], image["width"])):
+            raise InputError(f"{where}: {fault}; restore the JSON, or leave the segmentation out.")
     return instances
 
 
@@ -93,17 +102,21 @@ def _index_split(split: str, folder: str | Path, path: str | Path) -> tuple[list
         if not (Path(folder) / image["file_name"]).exists():
             raise InputError(f"{image['file_name']} of {path} is not in {folder}; the two belong to different splits.")
     class_of = class_of_category(instances)
-    labels = defaultdict(set)
+    labels, without_outline = defaultdict(set), set()
     for annotation in instances["annotations"]:
         labels[annotation["image_id"]].add(class_of[annotation["category_id"]])
+        if not annotation.get("segmentation"):
+            without_outline.add(annotation["image_id"])
     if unlisted := labels.keys() - {image["id"] for image in instances["images"]}:
-        log.warning("Warning: %s has annotations of %d images that it does not list.", path, len(unlisted))
+        tell(f"Warning: {path} has annotations of {len(unlisted)} images that it does not list.")
+    if without_outline:
+        tell(f"{path}: {len(without_outline)} images have annotations without outlines; nothing is measured on them.")
     rows = [
         Row(
             id=image_id(image["file_name"]),
             split=split,
             image=f"{folder}/{image['file_name']}",
-            mask=str(path),
+            mask="" if image["id"] in without_outline else str(path),
             labels=tuple(sorted(labels.get(image["id"], ()))),
         )
         for image in instances["images"]

@@ -48,7 +48,7 @@ def index_folder(
     names, entries = read_label_table(table, classes=None if classes is None else root / classes)
     if not names:
         raise InputError(f"{table} names no class; fill its column 'labels'.")
-    photos, truth = _files(root / images), _files(root / masks) if masks is not None else set()
+    photos, truth = {*files_below(root / images)}, {*files_below(root / masks)} if masks is not None else set()
     alike = defaultdict(list)
     for name in photos:
         alike[plain(name)].append(name)
@@ -75,11 +75,11 @@ def index_folder(
     return Index(names, rows)
 
 
-def _files(folder: Path) -> set[str]:
-    """Paths of all files below a folder, relative to it."""
+def files_below(folder: str | Path) -> dict[str, Path]:
+    """All files below a folder, by their path relative to it."""
     # One listing: a look-up per photo takes minutes on network disks.
     return {
-        Path(parent, name).relative_to(folder).as_posix()
+        (path := Path(parent, name)).relative_to(folder).as_posix(): path
         for parent, _, names in os.walk(folder, followlinks=True)
         for name in names
     }

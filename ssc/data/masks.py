@@ -1,5 +1,6 @@
 """Ground truth as label maps: (H, W) uint8, 0 background, 1..C classes, 255 ignored."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def render_instances(
     What nothing covers is background, so an image without annotations is all 0.
 
     Args:
-        annotations: with `category_id`, `iscrowd` and `segmentation` (polygons or a run-length encoding).
+        annotations: with `category_id`, `segmentation` (polygons or run lengths without `outline_fault`) and perhaps
+            `iscrowd`.
         class_of: class id 1..C of each category id.
         height, width: size of the image in pixels.
         overlaps: `smallest_on_top`, so that a cup stays visible on its table, the later annotation among equal areas;
@@ -51,14 +53,11 @@ def render_instances(
 
     Returns:
         labels (H, W), uint8.
-
-    Raises:
-        InputError: an annotation has no segmentation, or one of another size.
     """
     groups, instances = [], []
     for annotation in annotations:
         rle = _run_lengths(annotation["segmentation"], height, width)
-        if annotation["iscrowd"]:
+        if annotation.get("iscrowd"):
             groups.append((IGNORE if crowds == "ignore" else 0, rle))
         else:
             instances.append((class_of[annotation["category_id"]], rle))
@@ -70,15 +69,53 @@ def render_instances(
     return labels
 
 
+def outline_fault(segmentation: object, height: int, width: int) -> str | None:
+    """What is wrong with the segmentation of an annotation of COCO; None if nothing is, or there is none.
+
+    pycocotools reads beyond its memory where run lengths do not cover the image.
+    """
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list):
+        for polygon in segmentation:
+            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+                return "a polygon is no list of three or more pairs of coordinates"
+            if not all(isinstance(value, int | float) and math.isfinite(value) for value in polygon):
+                return "a coordinate of a polygon is no number"
+        return None
+    if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
+        return "its segmentation is neither polygons nor a run-length encoding"
+    size, counts = segmentation["size"], segmentation["counts"]
+    if size != [height, width]:
+        return f"its run lengths are of the size {size} in an image of {[height, width]}"
+    lengths = counts if isinstance(counts, list) else _decompress(counts)
+    if not all(isinstance(length, int) and length >= 0 for length in lengths) or sum(lengths) != height * width:
+        return f"its run lengths do not add up to the image's {height * width} pixels"
+    return None
+
+
+def _decompress(counts: object) -> list[int]:
+    """Run lengths of the compressed text of COCO, in groups of five bits; from the fourth on the difference to the one
+    before the last. What is no such text gives no lengths."""
+    lengths, value, shift = [], 0, 0
+    for code in counts.encode() if isinstance(counts, str) else b"":
+        bits = code - 48
+        if not 0 <= bits < 64:
+            return []
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+            value, shift = 0, 0
+    return [] if shift else lengths
+
+
 def _run_lengths(segmentation: list | dict, height: int, width: int) -> dict:
     """The segmentation as one compressed run-length encoding, which is what pycocotools computes with."""
-    if not segmentation:
-        raise InputError("an annotation has no segmentation; masks cannot be made from boxes alone.")
     if isinstance(segmentation, list):
         return rle_api.merge(rle_api.frPyObjects(segmentation, height, width))
-    if list(segmentation["size"]) != [height, width]:
-        size = "x".join(map(str, segmentation["size"]))
-        raise InputError(f"a segmentation is {size} in an image of {height}x{width}; restore the JSON.")
     if isinstance(segmentation["counts"], list):
         return rle_api.frPyObjects(segmentation, height, width)
     return segmentation

@@ -15,12 +15,13 @@ import torch
 
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic
+from ssc.runtime.outputs import check_outputs, note_output
 from ssc.runtime.progress import track
 
 _MAPS = {"cams": "cam", "high_res": "high_res"}  # ours, and the release's names
 
 
-def convert_cams(folder: str | Path, output: str | Path) -> int:
+def convert_cams(folder: str | Path, output: str | Path, *, force: bool = False) -> int:
     """Convert a folder of released CAMs `<id>.npy` into files `<id>.npz` that `ready.cams` takes.
 
     Args:
@@ -28,21 +29,25 @@ def convert_cams(folder: str | Path, output: str | Path) -> int:
             in 0..1 at stride 4, perhaps with `high_res` (K, H, W), of which the release makes seeds and IRN labels;
             further entries are left out.
         output: folder for files with `classes` (K,) int16, ids from 1, `cams` and `high_res`, as they are.
+        force: files there that were not converted so before may be replaced.
 
     Returns:
         Number of files.
 
     Raises:
-        InputError: there is no .npy file, or one cannot be read, asks for code to be run, or holds other values. Files
-            converted before it stay.
+        InputError: there is no .npy file, a result would replace another file, or one cannot be read, asks for code to
+            be run, or holds other values. Files converted before it stay.
     """
     paths = sorted(Path(folder).glob("*.npy"))
     if not paths:
         raise InputError(f"{folder} holds no .npy file; name the folder that the released code wrote its CAMs to.")
+    check_outputs((Path(output) / f"{path.stem}.npz" for path in paths), command="convert-cams", force=force)
     for path in track(paths, "CAM files"):
         arrays = read_released_cams(path)
-        with atomic(Path(output) / f"{path.stem}.npz") as temporary, temporary.open("wb") as handle:
+        converted = Path(output) / f"{path.stem}.npz"
+        with atomic(converted) as temporary, temporary.open("wb") as handle:
             np.savez_compressed(handle, **arrays)
+        note_output(converted, command="convert-cams")
     return len(paths)
 
 

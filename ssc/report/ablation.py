@@ -141,13 +141,19 @@ def _measure(experiments: Mapping[str, Stages], classifiers: Mapping[str, Sequen
         later = {stage: files["figures"] for stage, files in stages.items() if stage != "seeds"}
         for number, (path, scores) in enumerate(zip_longest(stages["seeds"]["figures"], classifiers[name])):
             figures = read_seed_figures(path)
-            fixed = {"at_threshold": figures["at_fixed_threshold"]["miou"], "map": scores and read_json(scores)["map"]}
+            fixed = {"at_threshold": figures["at_fixed_threshold"]["miou"], "map": scores and _map_on_val(scores)}
             after = {stage: read_json(files[number])["miou"] for stage, files in later.items()}
             read.append({"experiment": name, "number": number, **figures, **fixed, **after})
     found = pd.DataFrame(read, columns=["experiment", "number", *_MEASURES])
     found[_MEASURES] = 100 * found[_MEASURES].astype(float)
     found["gain"] = _gain(found, ["number"])
     return found
+
+
+def _map_on_val(scores: str | Path) -> float | None:
+    """The classifier's mAP; None where no photo of val has labels, so that training photos were scored."""
+    found = read_json(scores)
+    return found["map"] if found["split"] == "val" else None
 
 
 def _gain(found: pd.DataFrame, pair: list[str]) -> pd.Series:

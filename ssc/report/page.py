@@ -80,8 +80,7 @@ def write_page(
         page: HTML to write.
         thumbnails: folder to write, absent or empty, in the folder of the page; it stays empty where the page itself
             can hold all thumbnails.
-        verdict: JSON with `light` (green, yellow, red), `reasons` (of each `light`, `what`, `text`, `next`) and
-            `photos` (by image id `suspicion`, 0..1, and `why`, a list).
+        verdict: JSON file of `ssc.report.evidence.write_verdict`.
         metrics, comparison, costs: TSV files of `ssc.report.metrics_table` and `ssc.report.comparison`.
         figures: PNG files: `seeds`, `losses`, `panels`.
 
@@ -147,8 +146,9 @@ def _template() -> jinja2.Template:
 
 
 def _judged(rows: Sequence[Row], verdict: Mapping) -> Doubts:
-    photos = verdict["photos"]
-    return {row: (photos[row.id]["suspicion"], photos[row.id]["why"]) for row in rows if row.id in photos}
+    photos, split = verdict["photos"], verdict["photos_of"]
+    found = {row: photos[row.id] for row in rows if row.split == split and row.id in photos}
+    return {row: (own["suspicion"], own["why"]) for row, own in found.items()}
 
 
 def _disagreements(rows: Sequence[Row], sources: Mapping[str, Source]) -> Doubts:

@@ -1,5 +1,6 @@
 """Where and how precisely networks run."""
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,12 +12,16 @@ def select_device(name: str) -> torch.device:
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<n>`.
 
     Raises:
-        InputError: CUDA is asked for and absent.
+        InputError: there is no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("device is 'cuda' but PyTorch finds no CUDA device; set device: auto or cpu.")
+    if name != "cpu" and not re.fullmatch(r"cuda(:\d+)?", name):
+        raise InputError(f"device is {name!r}; set it to auto, cpu, cuda or cuda:<number>.")
+    if (number := int(name.partition(":")[2] or 0)) and number >= torch.cuda.device_count():
+        raise InputError(f"device is {name!r}, but there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on.")
     return torch.device(name)
 
 

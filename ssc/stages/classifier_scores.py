@@ -1,5 +1,6 @@
 """The rule `evaluate_classifier`: how well the CAM classifier tells which classes a photo shows."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from ssc.data.index import read_index
 from ssc.data.transforms import scaled_views
-from ssc.metrics import average_precision
+from ssc.metrics import average_precision, guessed_precision
 from ssc.models.classifier import CAMClassifier
 from ssc.models.weights import load_part
 from ssc.runtime.device import autocast, select_device, select_precision
@@ -19,8 +20,7 @@ from ssc.stages.batching import Photo, infer, pixel_budget, stack_views
 
 def evaluate_classifier(
     *,
-    index: str | Path,
-    split: str,
+    indices: Sequence[str | Path],
     weights: str | Path,
     output: str | Path,
     drs: bool,
@@ -33,10 +33,12 @@ def evaluate_classifier(
     A photo's score of a class is the mean of the logits of the photo, at its own size, and of its mirror image.
 
     Args:
-        index: the index.
-        split: the photos to score; without labelled ones the mean is None.
+        indices: tables of one split each; the photos of the first that has labelled ones are scored.
         weights: weight file with the part `classifier`.
-        output: JSON file with `split`, `images`, `map` and `ap` by class, in 0..1; None where no photo shows a class.
+        output: JSON file with `split`, `images`, `map` and `ap` by class, in 0..1; None where no photo shows a class,
+            or none is labelled. `guessing` is beside them, of the `classes` that some of the photos show and others do
+            not: their mean `ap` (`map`), the mean of `ssc.metrics.guessed_precision` (`chance`), and what one in twenty
+            of its draws exceeds (`luck`); None without such a class.
         drs: keep the suppression in the last stage, as the CAMs do.
         device, precision: see the config.
         threads: photos read at the same time.
@@ -45,8 +47,11 @@ def evaluate_classifier(
     precision = select_precision(precision, device)
     model = load_part(weights, "classifier", CAMClassifier, device=device)
     model.drs_at_inference = drs
-    table = read_index(index)
-    rows = [row for row in table.split(split) if row.labels]
+    tables = [read_index(index) for index in indices]
+    labelled = [[row for row in table.rows if row.labels] for table in tables]
+    rows = next(filter(None, labelled), [])
+    split = rows[0].split if rows else None
+    classes = tables[0].classes
 
     @torch.no_grad()
     def score(photos: list[Photo]) -> list[np.ndarray]:
@@ -57,11 +62,26 @@ def evaluate_classifier(
 
     views = partial(scaled_views, scales=[1.0])
     found = infer(score, rows, views, pixels=pixel_budget(device), threads=threads)
-    scores = np.array(list(track(found, f"classifier on {split}", len(rows)))).reshape(len(rows), table.num_classes)
+    scores = np.array(list(track(found, f"classifier on {split}", len(rows)))).reshape(len(rows), len(classes))
     truth = np.zeros(scores.shape, bool)
     for number, row in enumerate(rows):
         truth[number, [label - 1 for label in row.labels]] = True
-    ap = {name: average_precision(scores[:, k], truth[:, k]) for k, name in enumerate(table.classes)}
+    ap = {name: average_precision(scores[:, k], truth[:, k]) for k, name in enumerate(classes)}
     known = [value for value in ap.values() if value is not None]
     mean = sum(known) / len(known) if known else None
-    write_json(output, {"split": split, "images": len(rows), "map": mean, "ap": ap})
+    write_json(output, {"split": split, "images": len(rows), "map": mean, "ap": ap, "guessing": _guessing(ap, truth)})
+
+
+def _guessing(ap: Mapping[str, float | None], truth: np.ndarray) -> dict | None:
+    """What guessing gives of the classes that are true of some of the photos (N, C) and not of others."""
+    told = truth.any(axis=0) & ~truth.all(axis=0)
+    if not told.any():
+        return None
+    names = [name for name, own in zip(ap, told, strict=True) if own]
+    guessed = guessed_precision(truth[:, told])
+    return {
+        "classes": names,
+        "map": sum(ap[name] for name in names) / len(names),
+        "chance": float(guessed.mean()),
+        "luck": float(np.quantile(guessed, 0.95)),
+    }

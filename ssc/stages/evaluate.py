@@ -171,8 +171,8 @@ def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes:
         `miou` and `iou` (by class id, 0 named `background`) as fractions of 1, and the number of `images`.
 
     Raises:
-        InputError: no mask, a mask without a prediction, a file that is no label map, different sizes, or a
-            counted class id out of range (255 is one in any prediction).
+        InputError: no mask, none that shows a class, a mask without a prediction, a file that is no label map,
+            different sizes, or a counted class id out of range (255 is one in any prediction).
     """
     own, truth = label_maps(predictions), label_maps(masks)
     if not truth:
@@ -191,6 +191,11 @@ def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes:
             matrix.update(target, prediction)
         except ValueError as error:
             raise InputError(f"{name}: {error}.") from None
+    if not matrix.counts[1:].any():
+        raise InputError(
+            f"No mask in {masks} shows a class, only background (0) or what is ignored ({IGNORE}); there is nothing to "
+            "measure on: write the ids of the classes into them."
+        )
     if num_classes is None:
         seen = np.flatnonzero(matrix.counts.sum(axis=0) + matrix.counts.sum(axis=1))
         num_classes = 1 + int(seen.max(initial=0))

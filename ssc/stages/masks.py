@@ -67,11 +67,8 @@ def _instances_renderer(path: str, settings: Masks) -> Callable[[str], np.ndarra
         if name not in images:
             raise InputError(f"{path} does not list the image {name!r}; make the index again.")
         image = images[name]
-        try:
-            size = image["height"], image["width"]
-            return render_instances(annotations[image["id"]], class_of, *size, **settings.model_dump())
-        except InputError as error:
-            raise InputError(f"{path}, image {name!r}: {error}") from None
+        size = image["height"], image["width"]
+        return render_instances(annotations[image["id"]], class_of, *size, **settings.model_dump())
 
     return render
 

@@ -574,10 +574,17 @@ class Folder(Dataset):
     kind: Literal["folder"] = _KIND
     root: str = Field(description="Folder that holds the labels table.")
     images: str = Field("images", description="Folder of the photos, below root.")
-    labels: str = Field("labels.csv", description="Table: image, labels (separated by ';'), optionally split.")
+    labels: str = Field(
+        "labels.csv", description="Table: image, labels (separated by ';', ',' or '|'), optionally split."
+    )
     masks: str | None = Field(None, description="Folder of masks <id>.png, below root; used for evaluation only.")
     classes: str | None = Field(
         None, description="Class names, one per line, below root; null: classes.txt, or the table's."
+    )
+    max_side: int | None = Field(
+        None,
+        ge=32,
+        description="Longer side, in pixels, to which larger photos are shrunk, with their masks; null leaves them.",
     )
 
 

@@ -473,6 +473,16 @@ def coco_data(**changes: object) -> dict:
 SAME = {"val_images": "photos/images", "val_instances": "photos/instances.json"}
 GONE = [{"id": 1, "file_name": "gone.jpg", "height": 36, "width": 48}]
 BROKEN = [{"id": 1, "file_name": "a\ud800.jpg", "height": 36, "width": 48}]
+FLAT = {"id": 1, "file_name": "a.jpg", "height": 0, "width": 48}
+
+
+def outlined(segmentation: object) -> Callable[[Path], None]:
+    """Write an instances JSON of one annotation."""
+    return coco(
+        instances(annotations=[{"id": 5, "image_id": 1, "category_id": 7, "iscrowd": 0, "segmentation": segmentation}])
+    )
+
+
 UNKNOWN = [{"image_id": 1, "category_id": 8, "iscrowd": 0, "segmentation": []}]
 
 FORMATS = [
@@ -490,7 +500,27 @@ FORMATS = [
         coco_data(),
         coco(instances(images=GONE)),
     ),
-    Case("COCO category is unknown", "category 8 of an annotation", coco_data(), coco(instances(annotations=UNKNOWN))),
+    Case(
+        "COCO category is unknown",
+        "annotation number 0: its category 8 is not in",
+        coco_data(),
+        coco(instances(annotations=UNKNOWN)),
+    ),
+    Case("COCO image without a size", "image 1: its size is 48x0", coco_data(), coco(instances(images=[FLAT]))),
+    Case("COCO polygon of two corners", "annotation 5: a polygon is no list", coco_data(), outlined([[0, 0, 9, 0]])),
+    Case("COCO coordinate is a text", "annotation 5: a coordinate", coco_data(), outlined([[0, 0, 9, 0, 9, "9"]])),
+    Case(
+        "COCO run lengths end early",
+        "annotation 5: its run lengths do not add up to the image's 1728 pixels",
+        coco_data(),
+        outlined({"size": [36, 48], "counts": [1000, 700]}),
+    ),
+    Case(
+        "COCO run lengths are of another image",
+        "annotation 5: its run lengths are of the size [48, 36] in an image of [36, 48]",
+        coco_data(),
+        outlined({"size": [48, 36], "counts": [1728]}),
+    ),
     Case("COCO trains on its validation", "a photo belongs to one of them", coco_data(**SAME), coco(instances())),
     Case("COCO without validation JSON", "set both or neither", coco_data(val_images="photos"), coco(instances())),
     Case(

@@ -18,7 +18,10 @@ from ssc.data.demo.creatures import CLASS_NAMES
 from tests.faults.harness import Campaign, Outcome, differences, results, traceback_in
 from tests.faults.snakemake import Job, Place, jobs
 
-REPORT = frozenset({"metrics", "comparison", "figures", "panels", "manifest", "page"})
+REPORT = frozenset({"metrics", "comparison", "verdict", "figures", "panels", "manifest", "page"})
+AFTER_MASKS = (REPORT - {"verdict"}) | {
+    f"{does}_{stage}" for does in ("count", "evaluate") for stage in ("seeds", "pseudo_labels", "predictions")
+}
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT
 AFTER_SEGMENTATION = frozenset({"predictions"}) | AFTER_PREDICTIONS
 AFTER_RANDOM_WALK = (
@@ -27,7 +30,7 @@ AFTER_RANDOM_WALK = (
 AFTER_IRN = frozenset({"random_walk"}) | AFTER_RANDOM_WALK
 AFTER_IRN_LABELS = frozenset({"train_irn"}) | AFTER_IRN
 AFTER_CAMS = frozenset({"count_seeds", "evaluate_seeds", "irn_labels"}) | AFTER_IRN_LABELS
-AFTER_CLASSIFIER = frozenset({"cams"}) | AFTER_CAMS
+AFTER_CLASSIFIER = frozenset({"cams", "evaluate_classifier"}) | AFTER_CAMS
 AFTER_INDEX = frozenset({"masks", "superpixels", "warm_start", "train_classifier"}) | AFTER_CLASSIFIER
 
 PER_IMAGE = ("masks", "superpixels", "cams", "irn_labels", "random_walk", "predictions")
@@ -45,7 +48,6 @@ class Edit:
         hits: those of them that the edit itself concerns, by their settings or their code; the others follow.
         computed: of the per-image stages that run, how many images are made anew, and of the trainings whether they
             train (1 or 0); None where everything that runs is computed.
-        forced: rules to name with `-R`, since Snakemake does not look at the photos.
     """
 
     name: str
@@ -53,12 +55,6 @@ class Edit:
     reruns: Set[str] = frozenset()
     hits: Set[str] = frozenset()
     computed: dict[str, int] | None = None
-    forced: tuple[str, ...] = ()
-
-    @property
-    def arguments(self) -> list[str]:
-        """What the call of Snakemake needs."""
-        return ["-R", *self.forced] if self.forced else []
 
 
 def _set(key: str, value: object) -> Callable[[Place], None]:
@@ -161,6 +157,14 @@ def _repaint(place: Place) -> None:
     Image.fromarray(image).save(place.folder / "photos" / "images" / "train_0000.png")
 
 
+def _mend(place: Place) -> None:
+    """Another mask under the name of that of a validation photo."""
+    file = place.folder / "photos" / "masks" / "val_0000.png"
+    labels = np.asarray(Image.open(file)).copy()
+    labels[:4] = 0
+    Image.fromarray(labels).save(file)
+
+
 def _table(change: Callable[[str], str]) -> Callable[[Place], None]:
     def make(place: Place) -> None:
         table = place.folder / "photos" / "labels.csv"
@@ -206,8 +210,13 @@ EDITS = (
         {"train_classifier"} | AFTER_CLASSIFIER,
         hits={"train_classifier", "manifest"},
     ),
-    Edit("cams.stride", _set("cams.stride", 1), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
-    Edit("cams.drs", _set("cams.drs", False), AFTER_CLASSIFIER, hits={"cams", "manifest"}),
+    Edit("cams.stride", _set("cams.stride", 1), {"cams"} | AFTER_CAMS, hits={"cams", "manifest"}),
+    Edit(
+        "cams.drs",
+        _set("cams.drs", False),
+        AFTER_CLASSIFIER,
+        hits={"cams", "evaluate_classifier", "manifest"},
+    ),
     Edit(
         "irn_labels.foreground_threshold",
         _set("irn_labels.foreground_threshold", 0.35),
@@ -250,7 +259,7 @@ EDITS = (
     Edit(
         "seeds.threshold",
         _set("seeds.threshold", 0.3),
-        {"count_seeds", "evaluate_seeds"} | REPORT - {"panels"},
+        {"count_seeds", "evaluate_seeds"} | REPORT - {"verdict", "panels"},
         hits={"count_seeds", "manifest"},
     ),
     Edit("report.panels", _set("report.panels", 1), {"panels", "page"}, hits={"panels"}),
@@ -313,9 +322,10 @@ EDITS = (
         "another photo under the same name",
         _repaint,
         {"index"} | AFTER_INDEX,
+        {"index"},
         computed={"masks": 1, "superpixels": 1},
-        forced=("index",),
     ),
+    Edit("a mask mended", _mend, {"masks"} | AFTER_MASKS, {"masks"}, computed={"masks": 1}),
     # Thirteen with the photo that was added.
     Edit("shards", _set("shards", 3), {"index"} | AFTER_INDEX, computed={"superpixels": 13, "warm_start": 0}),
     Edit(
@@ -352,8 +362,8 @@ def reruns(campaign: Campaign) -> Outcome:
 
 def ran(place: Place, edit: Edit) -> list[str]:
     """Run after an edit: a message for each thing that is not as the matrix says."""
-    planned = place.planned(*edit.arguments)
-    status, text = place.run(*edit.arguments)
+    planned = place.planned()
+    status, text = place.run()
     made = {job.rule for job in jobs(text)}
     wrong = [f"{edit.name}: {rule} was planned and not run" for rule in sorted(planned - made)]
     wrong += [f"{edit.name}: {rule} should run and did not" for rule in sorted(edit.reruns - made)]

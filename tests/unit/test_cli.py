@@ -1,12 +1,20 @@
+import csv
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import ssc
 from ssc.cli import main
-from ssc.models.deeplab import DeepLabV2
+from ssc.data.photos import read_image
+from ssc.models.deeplab import DeepLabV2, load_networks
 from ssc.models.weights import save_weights
+from ssc.prediction import predict_steps
+from ssc.workflow.settings import Prediction
 
+PREDICT = ["predict", "{photo}", "--weights", "{weights}"]
 OPTIONS = {"num_classes": 3, "backbone": "tiny", "output_stride": 8, "rates": [1, 2]}
 
 
@@ -50,7 +58,7 @@ def test_predict_refuses_two_photos_of_one_name(weights, photo, tmp_path, capsys
     other = tmp_path / "photo.png"
     Image.new("RGB", (8, 8)).save(other)
     assert main(["predict", "--weights", str(weights), str(photo), str(other), "--out", str(tmp_path / "out")]) == 1
-    assert "'photo'" in capsys.readouterr().err
+    assert "would have one name" in capsys.readouterr().err
 
 
 def test_predict_refuses_other_weights(photo, tmp_path, capsys):
@@ -77,3 +85,163 @@ def test_evaluate_of_ignored_pixels_alone_is_an_error(tmp_path, capsys):
     (tmp_path / "a.png").rename(tmp_path / "truth" / "a.png")
     assert main(["evaluate", str(tmp_path / "own"), str(tmp_path / "truth")]) == 1
     assert "nothing to measure" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*PREDICT, "--out", "{folder}", "--scales", "0"], "'0' is no number above 0"),
+        ([*PREDICT, "--out", "{folder}", "--scales", "nan"], "'nan' is no number"),
+        ([*PREDICT, "--out", "{folder}", "--scales", "-1"], "--scales: "),
+        ([*PREDICT, "--out", "{folder}", "--device", "gpu"], "device is 'gpu'"),
+        ([*PREDICT, "--out", "{folder}", "--device", "cuda"], "no CUDA device"),
+        (["predict", "{photo}", "--weights", "{folder}", "--out", "{folder}/out"], "{folder}"),
+        (["predict", "{photo}", "--weights", "{photo}", "--out", "{folder}/out"], "{photo}"),
+        ([*PREDICT, "--out", "{weights}"], "is a file, where a folder is needed"),
+        ([*PREDICT, "--out", "{weights}/out"], "is a file, where a folder is needed"),
+        (["predict", "{folder}/*.tif", "--weights", "{weights}", "--out", "{folder}/out"], "*.tif does not exist"),
+        (["predict", "{empty}", "--weights", "{weights}", "--out", "{folder}/out"], "holds no photo"),
+        (["evaluate", "{folder}", "{folder}", "--num-classes", "-3"], "'-3' is no number above 0 and up to 255"),
+        (["evaluate", "{photo}", "{photo}"], "{photo}"),
+        (["compare-stages", "{folder}", "{folder}", "--threshold", "7"], "'7' is no number above 0 and up to 1"),
+        (["import-weights", "irn", "{folder}", "{folder}/x.safetensors"], "{folder}"),
+        (["import-weights", "backbone", "{weights}", "{weights}"], "is read by this command and would be replaced"),
+        (["convert-cams", "{photo}", "{folder}/out"], "holds no .npy file"),
+        (["verify", "{photo}"], "{photo}"),
+        (["predikt"], "Argument command: invalid choice: 'predikt'"),
+        (["predict", "--wieghts", "x"], "The following arguments are required"),
+        ([], "The following arguments are required: command"),
+    ],
+)  # fmt: skip
+def test_what_a_user_can_do_wrong_is_told_in_one_sentence(weights, photo, tmp_path, capsys, arguments, message):
+    (tmp_path / "empty").mkdir()
+    places = {"photo": photo, "weights": weights, "folder": tmp_path, "empty": tmp_path / "empty"}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    status = main([argument.format(**places) for argument in arguments])
+    told = capsys.readouterr()
+    assert status == (2 if arguments[:1] in (["verify"], ["compare-stages"]) and "--threshold" not in arguments else 1)
+    assert told.err.startswith("Error: ") and told.err.count("\n") == 1 and message.format(**places) in told.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("error", "message"), [(MemoryError(), "memory is exhausted"), (KeyboardInterrupt(), "Interr")]
+)
+def test_errors_of_the_machine_are_told_without_a_traceback(monkeypatch, capsys, error, message):
+    monkeypatch.setattr("ssc.workflow.verify.check_run", lambda run: (_ for _ in ()).throw(error))
+    assert main(["verify", "x"]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_defects_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr("ssc.workflow.verify.check_run", lambda run: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["verify", "x"])
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as info:
+        main(["--version"])
+    assert info.value.code == 0 and capsys.readouterr().out.startswith("ssc ")
+
+
+def predict(weights, *arguments):
+    return main(["predict", "--weights", str(weights), *map(str, arguments)])
+
+
+def test_predict_replaces_neither_photos_nor_masks(weights, tmp_path, capsys):
+    """A PNG photo has the name that its mask would get."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "in" / "holiday.png")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (40, 40)).save(tmp_path / "masks" / "holiday.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    assert predict(weights, tmp_path / "in" / "holiday.png", "--out", tmp_path / "in") == 1
+    assert "is read by this command" in capsys.readouterr().err
+    assert predict(weights, tmp_path / "in" / "holiday.png", "--out", tmp_path / "in", "--force") == 1
+    assert predict(weights, tmp_path / "in" / "holiday.png", "--out", tmp_path / "masks") == 1
+    assert "masks/holiday.png exists and is not what this command wrote; name" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    assert predict(weights, tmp_path / "in" / "holiday.png", "--out", tmp_path / "masks", "--force") == 0
+    assert (tmp_path / "masks" / "holiday.png").read_bytes() != before[tmp_path / "masks" / "holiday.png"]
+
+
+def test_predict_replaces_its_own_results_until_they_are_mended(weights, photo, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(weights, photo, "--out", out) == predict(weights, photo, "--out", out) == 0
+    Image.new("L", (56, 40), 1).save(out / "photo.png")
+    mended = (out / "photo.png").read_bytes()
+    assert predict(weights, photo, "--out", out) == 1
+    assert "photo.png exists and is not what this command wrote" in capsys.readouterr().err
+    assert (out / "photo.png").read_bytes() == mended
+
+
+def test_import_weights_replaces_its_own_results_alone(tmp_path, capsys):
+    from ssc.models.backbones import backbone
+
+    torch.save(backbone("tiny").state_dict(), tmp_path / "tiny.pth")
+    arguments = ["import-weights", "backbone", str(tmp_path / "tiny.pth"), str(tmp_path / "out.safetensors")]
+    (tmp_path / "out.safetensors").write_text("mine")
+    assert main(arguments) == 1
+    assert "out.safetensors exists and is not what" in capsys.readouterr().err
+    assert (tmp_path / "out.safetensors").read_text() == "mine"
+    (tmp_path / "out.safetensors").unlink()
+    assert main(arguments) == main(arguments) == 0
+
+
+def test_predict_takes_folders_and_patterns_and_goes_on_after_a_broken_photo(weights, tmp_path, capsys):
+    for name in ("a.jpg", "sub/a.jpg", "sub/deep/b.PNG"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (200, 30, 30)).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no photo")
+    (tmp_path / "in" / "notes.txt").write_text("no photo either")
+    assert predict(weights, tmp_path / "in", "--out", tmp_path / "out") == 1
+    told = capsys.readouterr()
+    assert "broken.jpg cannot be read" in told.err and "Wrote 3 masks" in told.out
+    masks = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert masks == {f"{name}{end}.png" for name in ("a", "sub/a", "sub/deep/b") for end in ("", "_overlay")}
+    assert predict(weights, f"{tmp_path}/in/*.jpg", "--out", tmp_path / "other") == 1
+    assert (tmp_path / "other" / "a.png").exists() and not (tmp_path / "other" / "sub").exists()
+
+
+def test_predictions_are_tabulated(weights, photo, tmp_path):
+    assert predict(weights, photo, "--out", tmp_path / "out") == 0
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    names = ["background", "cat", "dog"]
+    colours = ["#000000", "#800000", "#008000"]
+    assert [row["class"] for row in rows] == [names[k] for k in np.unique(labels)]
+    for row in rows:
+        label = names.index(row["class"])
+        assert row["photo"] == str(photo) and row["mask"] == "photo.png" and row["colour"] == colours[label]
+        assert float(row["area"]) == pytest.approx((labels == label).mean(), abs=1e-4)
+        assert 1 / 3 < float(row["confidence"]) <= 1
+
+
+def test_predict_does_as_the_run_did(weights, photo, tmp_path):
+    """With the manifest of a run beside the weights, its scales, mirror images and CRF."""
+    settings = Prediction(scales=[0.5, 1.0], flip=True, crf={"enabled": True, "iterations": 2})
+    plain, run = tmp_path / "plain", tmp_path / "run"
+    assert predict(weights, photo, "--out", plain) == 0
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": {"prediction": settings.model_dump()}}))
+    assert predict(weights, photo, "--out", run) == 0
+    networks, image = load_networks(weights), read_image(photo)
+    expected = predict_steps(networks, image, scales=[0.5, 1.0], flip=True, crf=settings.crf.options())[-1]
+    np.testing.assert_array_equal(np.asarray(Image.open(run / "photo.png")), expected)
+    expected = predict_steps(networks, image, flip=False)[-1]
+    np.testing.assert_array_equal(np.asarray(Image.open(plain / "photo.png")), expected)
+    assert predict(weights, photo, "--out", plain, "--scales", "1", "--no-crf") == 0
+    expected = predict_steps(networks, image, flip=True)[-1]
+    np.testing.assert_array_equal(np.asarray(Image.open(plain / "photo.png")), expected)
+
+
+def test_load_is_a_function_of_photos(weights, photo):
+    segmenter = ssc.load(weights, device="cpu")
+    found = segmenter.predict(photo)
+    assert found.classes == ("background", "cat", "dog")
+    assert found.labels.dtype == np.uint8 and found.labels.shape == (40, 56)
+    np.testing.assert_allclose(found.probabilities.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, found.probabilities.argmax(axis=0))
+    assert found.overlay.shape == (40, 56, 3) and found.overlay.dtype == np.uint8
+    np.testing.assert_array_equal(segmenter.predict(read_image(photo)).labels, found.labels)

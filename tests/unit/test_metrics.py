@@ -1,12 +1,21 @@
 import json
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.metrics import ConfusionMatrix, average_precision, confusion, image_miou, summary, threshold_counts
+from ssc.metrics import (
+    ConfusionMatrix,
+    average_precision,
+    confusion,
+    guessed_precision,
+    image_miou,
+    summary,
+    threshold_counts,
+)
 
 CLASSES = 4
 
@@ -213,3 +222,13 @@ def test_average_precision_equals_a_sum_over_thresholds(photos):
         reached = chosen.sum() / truth.sum()
         area, recall = area + chosen.mean() * (reached - recall), reached
     assert found == pytest.approx(area)
+
+
+@pytest.mark.parametrize("hits", [1, 2, 3, 5])
+def test_guesses_are_on_average_the_mean_over_all_orders(hits):
+    truth = np.arange(5) < hits
+    orders = [average_precision(-np.arange(5), np.array(own)) for own in permutations(truth)]
+    guessed = guessed_precision(np.stack([truth, truth[::-1]], axis=1), draws=1000)
+    assert guessed.shape == (1000,)
+    assert guessed.mean() == pytest.approx(np.mean(orders), abs=4 * np.std(orders) / np.sqrt(2000) + 1e-9)
+    assert guessed.std() == pytest.approx(np.std(orders) / np.sqrt(2), rel=0.1, abs=1e-9)

@@ -52,7 +52,8 @@ def test_costs_of_every_rule_add_up(run):
         "train_segmentation": "12", "predictions": "6", "count_predictions": "6", "evaluate_predictions": "",
     }  # fmt: skip
     files = [*results(run).glob("benchmarks/**/*.tsv"), *results(run).glob("ssc/benchmarks/**/*.tsv")]
-    of_the_report = {"metrics", "comparison", "figures", "panels", "manifest", "page", "preview_page"}
+    of_the_report = {"evaluate_classifier", "metrics", "comparison", "verdict", "figures", "panels", "manifest"}
+    of_the_report |= {"page", "preview_page"}
     assert rows[-1]["stage"] == "all"
     assert int(rows[-1]["jobs"]) == sum(path.stem not in of_the_report for path in files)
 
@@ -60,7 +61,20 @@ def test_costs_of_every_rule_add_up(run):
 def test_summary_is_printed_at_the_end(campaign):
     assert "mIoU" in campaign.reference_log
     assert "pseudo-labels" in campaign.reference_log
-    assert "Open in a browser: results/tiny/ssc/report.html" in campaign.reference_log
+
+
+def test_the_verdict_stands_in_the_last_lines(campaign, run):
+    verdict = json.loads((results(run) / "ssc" / "verdict.json").read_text())
+    figures = verdict["figures"]
+    # Two epochs on twelve scenes teach nothing; of val photos nothing can agree with pseudo-labels.
+    assert verdict["light"] in ("yellow", "red") and verdict["reasons"][0]["next"]
+    assert set(figures) == {"classifier", "cams", "pseudo_labels", "predictions"}
+    assert [figures[name]["split"] for name in figures] == ["val", "train", "train", "val"]
+    assert [figures[name]["photos"] for name in ("classifier", "pseudo_labels", "predictions")] == [6, 12, 6]
+    told = campaign.reference_log.partition("Verdict, ")[2]
+    assert verdict["light"].upper() in told.splitlines()[0]
+    assert "Open in a browser: results/tiny/ssc/report.html" in told
+    assert "ssc predict --weights results/tiny/ssc/segmentation.safetensors photo.jpg --out masks" in told
 
 
 def test_archives_hold_every_image_at_its_size(run):
@@ -234,6 +248,7 @@ def test_report_of_a_run_on_ready_weights(run, experiments):
     assert stages[:2] == ["data", "segmentation"]
     assert (own / "segmentation.json").read_bytes() == (results(run) / "ssc" / "segmentation.json").read_bytes()
     assert not (own / "cams").exists() and not (own / "pseudo_labels").exists()
+    assert set(json.loads((own / "verdict.json").read_text())["figures"]) == {"predictions"}
     assert set(check_run(own).values()) == {"same"}
 
 
@@ -292,7 +307,7 @@ def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path):
         "classifier_and_network": (
             ["classifier", "segmentation"],
             "'cams': {'refine': 'superpixels'}, ",
-            {"cams", "count_seeds", "evaluate_seeds", "check_weights"},
+            {"cams", "evaluate_classifier", "count_seeds", "evaluate_seeds", "check_weights"},
         ),
     }
     own = []
@@ -306,7 +321,7 @@ def test_what_is_ready_is_not_made_nor_what_only_it_needs(tmp_path):
     text = Place(tmp_path).succeed(*targets, "--dry-run", "--config", f"experiments={{{', '.join(own)}}}")
     found = rules_by_experiment(text)
     always = {"predictions", "count_predictions", "evaluate_predictions"}
-    always |= {"metrics", "comparison", "figures", "panels", "manifest", "page"}
+    always |= {"metrics", "comparison", "verdict", "figures", "panels", "manifest", "page"}
     assert {name: found[name] for name in ready} == {name: always | rules for name, (*_, rules) in ready.items()}
     assert set(found) - set(ready) == {"data", "index", "masks", "superpixels", "warm_start"}
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ssc.data import build
-from ssc.data.build import build_index
+from ssc.data.build import build_index, folder_state
 from ssc.runtime.errors import InputError
 
 
@@ -43,3 +43,21 @@ def test_each_kind_gets_its_arguments(calls, dataset, expected):
 def test_incomplete_sections_are_refused(calls, dataset, message):
     with pytest.raises(InputError, match=message):
         build_index(dataset)
+
+
+def test_the_state_of_a_folder_follows_its_files(tmp_path):
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    (tmp_path / "images" / "a.jpg").write_bytes(b"1")
+    dataset = {"kind": "folder", "root": str(tmp_path), "images": "images", "masks": None}
+
+    def states():
+        return folder_state(dataset, "images"), folder_state(dataset, "images", names=True)
+
+    first = states()
+    assert states() == first and folder_state(dataset, "masks") is None
+    (tmp_path / "images" / "a.jpg").write_bytes(b"12")
+    content, names = states()
+    assert content != first[0] and names == first[1]
+    (tmp_path / "images" / "sub" / "b.jpg").symlink_to("nowhere")
+    assert states()[1] != first[1]
+    assert folder_state({"kind": "voc", "root": str(tmp_path)}, "images") is None

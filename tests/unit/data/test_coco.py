@@ -50,10 +50,22 @@ def test_two_splits(tmp_path):
     assert (row.id, row.labels, row.mask) == ("COCO_val2014_000000000042", (), val["val_instances"])
 
 
-def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, caplog):
+def test_boxes_alone_suffice_for_labels(tmp_path, capsys):
+    """Without outlines, and without the mark of a crowd; an image with some outlines is not measured on either."""
+    content = instances(**TRAIN)
+    for annotation in content["annotations"][1:]:
+        del annotation["iscrowd"], annotation["segmentation"]
+    rows = index_coco(**write_split(tmp_path, "train", content)).rows
+    assert [(row.id, row.labels, bool(row.mask)) for row in rows] == [
+        ("a", (2,), False), ("b", (1, 3), False), ("c", (), True)
+    ]  # fmt: skip
+    assert "train.json: 2 images have annotations without outlines" in capsys.readouterr().err
+
+
+def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, capsys):
     content = instances(images={5: "a.jpg"}, annotations=[(5, 1, 0), (6, 3, 0), (6, 1, 0), (7, 1, 0)])
     assert [row.labels for row in index_coco(**write_split(tmp_path, "train", content)).rows] == [(1,)]
-    assert caplog.messages == [f"Warning: {tmp_path}/train.json has annotations of 2 images that it does not list."]
+    assert f"Warning: {tmp_path}/train.json has annotations of 2 images that it does not" in capsys.readouterr().err
 
 
 def test_one_half_of_a_split_is_refused(tmp_path):
@@ -93,8 +105,8 @@ def test_json_without_a_list_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("kind", "key"),
-    [("images", "file_name"), ("images", "id"), ("annotations", "category_id"), ("annotations", "segmentation"),
-     ("annotations", "iscrowd"), ("annotations", "image_id"), ("categories", "name")],
+    [("images", "file_name"), ("images", "id"), ("annotations", "category_id"),
+     ("annotations", "image_id"), ("categories", "name")],
 )  # fmt: skip
 def test_json_with_an_incomplete_entry_is_refused(tmp_path, kind, key):
     content = instances(**TRAIN)
@@ -115,7 +127,7 @@ def test_json_of_another_shape_is_refused(tmp_path, kind, content):
 def test_unknown_category_and_broken_json_are_refused(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(instances(images={1: "a.jpg"}, annotations=[(1, 2, 0)])))
-    with pytest.raises(InputError, match="category 2 of an annotation"):
+    with pytest.raises(InputError, match="annotation number 0: its category 2 is not in"):
         read_instances(path)
     path.write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):

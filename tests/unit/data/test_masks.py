@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as rle_api
 
 from ssc.data.index import Row
-from ssc.data.masks import check_size, read_mask, render_instances
+from ssc.data.masks import check_size, outline_fault, read_mask, render_instances
 from ssc.runtime.errors import InputError
 
 # pycocotools' compiled code calls NumPy in a way that NumPy 2 warns about.
@@ -76,11 +77,46 @@ def test_polygons_of_one_annotation_are_united():
     np.testing.assert_array_equal(labels, expected)
 
 
-def test_unusable_segmentations_are_refused():
-    with pytest.raises(InputError, match="no segmentation"):
-        render_instances([annotation([], 3)], CLASS_OF, 10, 14)
-    with pytest.raises(InputError, match="10x14 in an image of 10x15"):
-        render_instances([annotation(run_lengths(np.ones((10, 14), bool), compressed=True), 3)], CLASS_OF, 10, 15)
+POLYGON = [0, 0, 9, 0, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "fault"),
+    [
+        (None, None),
+        ([], None),
+        ([POLYGON], None),
+        ([POLYGON, [0.5, 1, 2, 3, 4, 5, 6, 7]], None),
+        ([POLYGON, [0, 0, 9, 0]], "three or more pairs"),
+        ([[0, 0, 9, 0, 9]], "three or more pairs"),
+        ([[0, 0, 9, 0, 9, 9, 3]], "three or more pairs"),
+        (POLYGON, "three or more pairs"),
+        ([[0, 0, 9, 0, 9, "9"]], "no number"),
+        ([[0, 0, 9, 0, 9, float("nan")]], "no number"),
+        ("polygon", "neither polygons nor"),
+        ({"counts": [140]}, "neither polygons nor"),
+        ({"size": [10, 14], "counts": [100, 40]}, None),
+        ({"size": [10, 14], "counts": [100, 41]}, "do not add up to the image's 140 pixels"),
+        ({"size": [10, 14], "counts": [200, -60]}, "do not add up"),
+        ({"size": [10, 14], "counts": [100.0, 40]}, "do not add up"),
+        ({"size": [14, 10], "counts": [140]}, r"of the size [14, 10] in an image of [10, 14]"),
+        ({"size": [10, 14], "counts": "no run lengths"}, "do not add up"),
+        ({"size": [10, 14], "counts": ""}, "do not add up"),
+        ({"size": [10, 14], "counts": 7}, "do not add up"),
+    ],
+)
+def test_outlines_that_are_none(segmentation, fault):
+    told = outline_fault(segmentation, 10, 14)
+    assert told is None if fault is None else fault in told
+
+
+@given(mask=arrays(bool, (13, 29)), cut=st.integers(0, 10**6))
+def test_compressed_run_lengths_are_added_up(mask, cut):
+    """They are a text whose meaning pycocotools does not check: cut off, it would be read beyond its end."""
+    whole = run_lengths(mask, compressed=True)
+    assert outline_fault(whole, 13, 29) is None
+    short = whole["counts"][: cut % len(whole["counts"])]
+    assert "do not add up" in outline_fault({**whole, "counts": short}, 13, 29)
 
 
 def mask_png(folder: Path, values: np.ndarray, mode: str = "L") -> str:

@@ -33,7 +33,7 @@ def files(tmp_path):
             figures = {"miou": score, "over_activation": score / 2, "under_activation": 1 - score}
             parts = {"boundary": score / 4, "small": score / 3, "medium": None, "large": score / 2}
             write_json(path, figures | {"at_fixed_threshold": {"miou": score - 0.1, **parts}})
-            write_json(tmp_path / f"{name}-{seed}-val.json", {"map": score + 0.2})
+            write_json(tmp_path / f"{name}-{seed}-val.json", {"map": score + 0.2, "split": "val"})
             write_json(tmp_path / f"{name}-{seed}-labels.json", {"miou": score + 0.1, **parts})
             write_table(path.with_suffix(".tsv"), regions(score))
             paths[name].append(path)

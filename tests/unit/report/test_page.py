@@ -238,22 +238,24 @@ def test_photos_whose_pseudo_label_and_prediction_differ_come_first(tmp_path):
 
 
 def test_the_verdict_leads_and_orders_the_photos(tmp_path):
-    reason = {"light": "red", "what": "<b>Bad</b>", "text": "Very & truly.", "next": "Look."}
-    photos = {
-        "g": {"suspicion": 0.5, "why": ["odd"]},
-        "a": {"suspicion": 1, "why": []},
-        "f": {"suspicion": 0, "why": []},
-    }
-    judged = {"light": "yellow", "reasons": [reason, {**reason, "light": "green", "next": ""}], "photos": photos}
+    reason = {"light": "red", "what": "cams.flat", "text": "<b>12</b> of 98 & more.", "next": "Look at these."}
+    reasons = [reason, reason, {**reason, "light": "yellow", "next": "Wait."}, {**reason, "light": "green", "next": ""}]
+    photos = {name: {"suspicion": value, "why": []} for name, value in {"f": 1, "b/2": 0.5, "e🐕": 0.75}.items()}
+    photos["b/2"]["why"] = ["odd"]
+    judged = {"light": "red", "reasons": reasons, "figures": {}, "photos_of": "train", "photos": photos}
     write_json(tmp_path / "verdict.json", judged)
     found = write(tmp_path, verdict=tmp_path / "verdict.json")
-    assert list(found.photos)[:3] == ["a", "g", "f"] and found.photos["g"]["why"] == ["odd"]
-    assert found.headings[0] == "Look before you use it"
-    assert found.all("b").count("<b>Bad</b>") == 2
-    assert found.attributes("section", "class") == ["verdict yellow"] and found.attributes("li", "class") == [
-        "red",
-        "green",
-    ]
+    assert list(found.photos)[:3] == ["e🐕", "b/2", "a"]  # `f` is no training photo
+    assert found.photos["b/2"]["why"] == ["odd"]
+    assert found.headings[0] == "Not to be used as it is"
+    assert found.attributes("section", "class") == ["verdict red"]
+    assert found.attributes("li", "class") == ["red", "red", "yellow", "green"]
+    assert [text.removeprefix("✕") for text in found.all("li")][:2] == [
+        "<b>12</b> of 98 & more.", "<b>12</b> of 98 & more.Look at these.",
+    ]  # fmt: skip
+    assert len(found.all("details")) == 1
+    write_json(tmp_path / "verdict.json", {**judged, "light": "green", "reasons": reasons[3:]})
+    assert write(tmp_path, verdict=tmp_path / "verdict.json").all("details") == []
 
 
 def test_figures_are_in_the_page(tmp_path):

@@ -189,10 +189,12 @@ def test_predictions_at_ignored_pixels_have_no_effect(tmp_path):
     assert evaluate_folders(own, masks) == {"miou": 1, "iou": {"background": 1, "1": 1}, "images": 1}
 
 
-def test_ignored_masks_have_no_figures(tmp_path):
-    masks = write_folder(tmp_path / "masks", {"a": np.array([[255, 255]])})
-    result = evaluate_folders(write_folder(tmp_path / "own", {"a": np.array([[0, 3]])}), masks)
-    assert result == {"miou": None, "iou": {"background": None}, "images": 1}
+@pytest.mark.parametrize("mask", [[255, 255], [0, 255], [0, 0]])
+def test_masks_without_a_class_are_refused(tmp_path, mask):
+    """By black and white masks, whose white is ignored, a prediction of nothing would be perfect."""
+    masks = write_folder(tmp_path / "masks", {"a": np.array([mask])})
+    with pytest.raises(InputError, match=r"No mask in .*masks shows a class"):
+        evaluate_folders(write_folder(tmp_path / "own", {"a": np.array([[0, 0]])}), masks)
 
 
 def test_greyscale_and_bilevel_masks_are_read(tmp_path):

@@ -105,7 +105,10 @@ def no_file(folder: Path) -> str:
         (lambda folder: mask_png(folder, VALUES + (VALUES == 2)), r"mask\.png of a holds 3; use 0\.\.2 and 255"),
         (lambda folder: instances_json(folder, [], 10, 15), r"instances\.json is 15x10, its photo .*a\.jpg 14x10"),
         (lambda folder: instances_json(folder, [annotation(box(0, 0, 5, 5), 90)]), r"instances\.json of a holds 3"),
-        (lambda folder: instances_json(folder, [annotation([], 90)]), r"instances\.json, image 'a': .*no segmentation"),
+        (
+            lambda folder: instances_json(folder, [annotation([[0, 0]], 90)]),
+            r"instances\.json, annotation number 0: a pol",
+        ),
     ],
 )
 def test_bad_masks_are_refused_and_leave_no_archive(tmp_path, mask, message):

@@ -1,0 +1,98 @@
+"""A trained segmentation network as a function of photos: what `ssc.load` gives and `ssc predict` runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ssc.data.photos import read_image
+from ssc.models.deeplab import load_networks
+from ssc.models.weights import read_header
+from ssc.prediction import probabilities, refined_probabilities
+from ssc.report.pictures import PALETTE, overlay
+from ssc.runtime.device import select_device
+from ssc.runtime.files import read_json
+from ssc.workflow.settings import Prediction
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a photo shows.
+
+    Attributes:
+        image: the photo, uint8 (H, W, 3), upright.
+        labels: uint8 (H, W), 0 background, 1..C classes.
+        probabilities: float32 (C + 1, H, W), 0..1; they sum to 1 at each pixel.
+        classes: the C + 1 names, the first being `background`.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def overlay(self) -> np.ndarray:
+        """The labels in colours over the photo, uint8 (H, W, 3)."""
+        return overlay(self.image, self.labels)
+
+    def regions(self) -> Iterator[tuple[str, float, float, str]]:
+        """Name, share of the photo (0..1), mean probability (0..1) and colour (#rrggbb) of each class that it shows."""
+        for label in np.unique(self.labels).tolist():
+            shown = self.labels == label
+            colour = "#" + bytes(PALETTE[label].tolist()).hex()
+            yield self.classes[label], float(shown.mean()), float(self.probabilities[label][shown].mean()), colour
+
+
+class Segmenter:
+    """The segmentation network of a weight file, or both networks of a co-trained pair.
+
+    Args:
+        networks: in evaluation mode, on their device.
+        classes: names of the C foreground classes.
+        settings: test-time scales, mirror images, fusion and CRF.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], classes: Sequence[str], settings: Prediction):
+        self.networks, self.classes, self.settings = networks, ("background", *classes), settings
+
+    def predict(self, photo: str | Path | np.ndarray) -> Segmentation:
+        """Segment a photo: a file, or uint8 (H, W, 3).
+
+        Raises:
+            InputError: the file is absent, damaged, or no photo.
+        """
+        image = photo if isinstance(photo, np.ndarray) else read_image(photo)
+        own = self.settings
+        options = {"scales": own.scales, "flip": own.flip, "square": own.square, "how": own.fuse}
+        scores = probabilities(self.networks, image, **options)[-1].cpu().numpy()
+        if own.crf.enabled:
+            scores = refined_probabilities(image, scores, own.crf.options(), colours=own.crf.colours)
+        return Segmentation(image, scores.argmax(axis=0).astype(np.uint8), scores, self.classes)
+
+
+def load(weights: str | Path, *, device: str = "auto", settings: Prediction | None = None) -> Segmenter:
+    """Load a trained segmentation network.
+
+    Args:
+        weights: `segmentation.safetensors` of a run.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        settings: of the test-time views and the CRF; None takes those of the run whose `manifest.json` lies beside the
+            weights, and without one the photo at its own size alone.
+
+    Raises:
+        InputError: the file or the device cannot be used.
+    """
+    networks = load_networks(weights, device=select_device(device))
+    settings = settings or settings_beside(weights)
+    return Segmenter(networks, read_header(weights)["facts"]["classes"], settings)
+
+
+def settings_beside(weights: str | Path) -> Prediction:
+    """Test-time settings of the run that the weights lie in; see `load`."""
+    manifest = Path(weights).with_name("manifest.json")
+    if manifest.is_file():
+        return Prediction.model_validate(read_json(manifest)["config"]["prediction"])
+    return Prediction(scales=[1.0], flip=False, crf={"enabled": False})
