@@ -97,6 +97,9 @@ def write_page(
     doubts = _judged(rows, judged) if judged else _disagreements(rows, sources)
     rows.sort(key=lambda row: -doubts[row][0] if row in doubts else 1)
     measured = read_table(metrics).fillna("") if metrics else pd.DataFrame()
+    stages = _figures(measured)
+    # Without masks the curve of the seeds is a note that there is none.
+    curves = [name for name in figures if name != "seeds" or any(each["stage"] == "seeds" for each in stages)]
     with atomic_folder(thumbnails) as folder, name_in_errors(thumbnails):
         shown = write_thumbnails(rows, sources, folder)
         scripts = _taken_in(folder)
@@ -107,14 +110,14 @@ def write_page(
         "experiment": experiment,
         "splits": {split: len(table.split(split)) for split in dict.fromkeys(["train", predicted])},
         "verdict": judged,
-        "figures": _figures(measured),
+        "figures": stages,
         "example": list(_example(rows, found, sources)),
         "classes": _classes(table, used, rows),
         "undecided": _hex(IGNORE_COLOUR) if IGNORE in shown else None,
         "metrics": _table(measured, _METRICS) if metrics else None,
         "comparison": _comparison(comparison) if comparison else None,
         "costs": _table(read_table(costs).fillna(""), _COSTS) if costs else None,
-        "pictures": {name: _data_uri("png", Path(path).read_bytes()) for name, path in figures.items()},
+        "pictures": {name: _data_uri("png", Path(figures[name]).read_bytes()) for name in curves},
         "layers": list(sources),
         "photos": [_photo(row, sources, doubts) for row in rows],
         "sorted": bool(doubts),

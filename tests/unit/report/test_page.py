@@ -205,7 +205,9 @@ def test_a_preview_shows_what_is_there(tmp_path):
 
 def test_a_run_without_masks_says_so(tmp_path):
     write_table(tmp_path / "none.tsv", pd.DataFrame({"stage": ["data"], "split": [""], "miou": [""], "seconds": ["1"]}))
-    found = write(tmp_path, metrics=tmp_path / "none.tsv")
+    Image.new("RGB", (4, 4)).save(tmp_path / "note.png")
+    found = write(tmp_path, metrics=tmp_path / "none.tsv", figures={"seeds": tmp_path / "note.png"})
+    assert not [source for source in found.attributes("img", "src") if source.startswith("data:image/png")]
     assert "How well the shapes fit" not in found.headings and "Fit by class" not in found.headings
     assert [text for text in found.all("p") if "no masks to measure on" in text]
 
@@ -260,7 +262,7 @@ def test_the_verdict_leads_and_orders_the_photos(tmp_path):
 
 def test_figures_are_in_the_page(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "curve.png")
-    found = write(tmp_path, figures={"seeds": tmp_path / "curve.png", "panels": tmp_path / "curve.png"})
+    found = write(tmp_path, figures={"losses": tmp_path / "curve.png", "panels": tmp_path / "curve.png"})
     assert len([source for source in found.attributes("img", "src") if source.startswith("data:image/png")]) == 2
 
 
