@@ -1,9 +1,11 @@
 # What the report reads: the stages that a run makes, by the stage table.
 
+from importlib.resources import files as package_files
+
 from ssc.report.verdict import as_lines
 from ssc.runtime.files import read_json
 
-PAGE = Path(workflow.basedir) / "ssc" / "report" / "page.html.j2"
+PAGE = package_files("ssc.report") / "page.html.j2"
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]
 
 

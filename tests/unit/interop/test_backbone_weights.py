@@ -61,7 +61,7 @@ def test_a_file_of_torchvisions_second_weights_gets_their_name(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     torch.save(randomised(torchvision.models.resnet50(weights=None)).state_dict(), "resnet50-11ad3fa6.pth")
     assert main(["import-weights", "backbone", "resnet50-11ad3fa6.pth"]) == 0
-    assert [path.name for path in (tmp_path / "resources" / "weights").iterdir()] == ["resnet50_v2.safetensors"]
+    assert [path.name for path in (tmp_path / "resources" / "weights").glob("[!.]*")] == ["resnet50_v2.safetensors"]
 
 
 @pytest.mark.parametrize("options", [{"num_classes": 0}, {"num_classes": 7}])
