@@ -46,9 +46,9 @@ rule index:
         runtime=growing(30),
     params:
         dataset=DATASET,
-        photos=folder_state(config["dataset"], "images"),
-        truth=folder_state(config["dataset"], "masks", names=not config["dataset"].get("max_side")),
-        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check"), source_digest("ssc.data.shrink")],
+        photos=lambda w: folder_state(config["dataset"], "images"),
+        truth=lambda w: folder_state(config["dataset"], "masks"),
+        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check"), source_digest("ssc.data.check_masks"), source_digest("ssc.data.shrink")],
     script:
         "../workflow_scripts/index.py"
 
@@ -71,7 +71,7 @@ rule masks:
         runtime=growing(60),
     params:
         settings=config["masks"] if config["dataset"]["kind"] == "coco" else {},
-        truth=folder_state(config["dataset"], "masks"),
+        truth=lambda w: folder_state(config["dataset"], "masks"),
         source=source_digest("ssc.stages.masks"),
     script:
         "../workflow_scripts/masks.py"

@@ -154,7 +154,7 @@ def _predict(options: argparse.Namespace) -> int:
     from ssc.photo_files import check_segment_files, find_photos, segment_files
     from ssc.segmenter import load, settings_beside
 
-    photos = find_photos(options.photos)
+    photos = find_photos(options.photos, out=options.out)
     check_segment_files(photos, options.out, force=options.force)
     settings = settings_beside(options.weights)
     changed = {"scales": options.scales} if options.scales else {}

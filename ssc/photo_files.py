@@ -3,13 +3,13 @@
 import csv
 import glob
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from ssc.archive import encode_labels
+from ssc.data.folder import files_below
 from ssc.data.photos import photo_suffixes
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic, write_text
@@ -21,22 +21,26 @@ _TABLE = "predictions.csv"
 _COLUMNS = ("photo", "mask", "class", "colour", "area", "confidence")
 
 
-def find_photos(sources: Iterable[str | Path]) -> dict[str, Path]:
+def find_photos(sources: Iterable[str | Path], *, out: str | Path) -> dict[str, Path]:
     """Photos by the names that their results get, without ending.
 
     Args:
         sources: files, folders, whose photos in any depth are taken under their path below it, and patterns with `*`.
+        out: folder for the results; it is none of the folders of photos, nor in one, so that no result is a photo.
 
     Raises:
-        InputError: one does not exist or holds no photo, or two photos would get one name.
+        InputError: a source does not exist or holds no photo, is above `out`, or two photos would get one name.
     """
     found: dict[str, Path] = {}
     for source in map(Path, sources):
         if source.is_dir():
+            if Path(out).resolve().is_relative_to(source.resolve()):
+                raise InputError(
+                    f"{out} lies in {source}, whose pictures are all taken for photos; name a folder outside."
+                )
             files = {
-                path.relative_to(source): path
-                for folder, _, names in os.walk(source)
-                for path in (Path(folder, name) for name in sorted(names))
+                Path(name): path
+                for name, path in files_below(source).items()
                 if path.suffix.lower() in photo_suffixes()
             }
         elif source.is_file():
@@ -61,8 +65,8 @@ def segment_files(
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Write `<name>.png`, a palette mask, and `<name>_overlay.png` of each photo, and the table `predictions.csv`.
 
-    The table has a line for each class that a photo shows: its colour, its area, a share of the photo, and its
-    confidence, the mean probability at its pixels. A photo that cannot be read is passed over.
+    The table is of this call. It has a line for each class that a photo shows: its colour, its area, a share of the
+    photo, and its confidence, the mean probability at its pixels. A photo that cannot be read is passed over.
 
     Args:
         segmenter: the network.

@@ -18,12 +18,12 @@ with job(snakemake):
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
     check_masks(index)
-    if max_side := snakemake.params.dataset.get("max_side"):
-        index = shrink(index, snakemake.output.photos, max_side=max_side)
     run = resolve(config, config["experiment"])
     if selects_on_val(run):
         check_val_masks(index)
     check_room(index, run, Path(output).parent)
+    if max_side := snakemake.params.dataset.get("max_side"):
+        index = shrink(index, snakemake.output.photos, max_side=max_side)
     write_index(output, index, needed=config["prediction"]["split"])
     write_parts(output, index, config["shards"])
     tell(summary(index))

@@ -1,6 +1,7 @@
 """From the `dataset` section of the configuration to an index."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from ssc.data.coco import index_coco
@@ -40,21 +41,27 @@ def build_index(dataset: dict) -> Index:
             raise InputError(f"dataset.kind is {kind!r}; use voc, coco or folder.")
 
 
-def folder_state(dataset: dict, key: str, *, names: bool = False) -> str | None:
+def folder_state(dataset: dict, key: str) -> str | None:
     """Digest, 16 hexadecimal digits, of what a folder of one's own photos holds; it is another when a file was changed.
 
     Args:
         dataset: see `build_index`. For published data sets, which do not change and are large, there is none.
         key: `images` or `masks`.
-        names: only the names of the files count, not their sizes and times.
     """
     folder = dataset["kind"] == "folder" and dataset[key] and Path(dataset["root"]) / dataset[key]
-    if not folder:
-        return None
+    return _state(folder) if folder else None
+
+
+@cache
+def _state(folder: Path) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(files_below(folder).items()):
-        stat = path.stat() if path.exists() and not names else None
-        digest.update(repr((name, stat and (stat.st_size, stat.st_mtime_ns))).encode())
+        try:
+            found = path.stat()
+            state = found.st_size, found.st_mtime_ns
+        except OSError:  # a link to nothing
+            state = None
+        digest.update(repr((name, state)).encode())
     return digest.hexdigest()[:16]
 
 

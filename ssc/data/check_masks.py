@@ -79,7 +79,7 @@ def check_masks(index: Index, *, threads: int = 8) -> None:
 def _look(row: Row) -> _Seen:
     with open_mask(row.mask) as image:
         palette = image.getpalette() if image.mode == "P" else None
-    values = tuple(np.flatnonzero(np.bincount(read_mask(row.mask).ravel(), minlength=256)).tolist())
+    values = tuple(np.unique(read_mask(row.mask)).tolist())
     colours = {value: tuple(palette[3 * value : 3 * value + 3]) for value in values} if palette else {}
     known = bool(colours) and all(colour in _VOC for colour in colours.values())
     return _Seen(row, values, {value: _VOC[colour] for value, colour in colours.items()} if known else {})

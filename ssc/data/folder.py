@@ -62,9 +62,13 @@ def index_folder(
         elif not found:
             faults.append(f"{where}: {root / images}/{name} does not exist; correct the path or drop the line")
         elif image_id in lines:
-            faults.append(f"{where}: image id {image_id!r} is taken by line {lines[image_id]}; rename the photo")
+            line, other = lines[image_id]
+            mend = (
+                f"{other} in line {line}; write both alike" if other == found[0] else f"line {line}; rename the photo"
+            )
+            faults.append(f"{where}: image id {image_id!r} is taken by {mend}")
         else:
-            lines[image_id], mask = entry.line, f"{image_id}.png"
+            lines[image_id], mask = (entry.line, found[0]), f"{image_id}.png"
             labels = class_ids(entry.labels, names, where=f"{table}, {where}")
             mask = f"{root / masks}/{mask}" if mask in truth else ""
             rows.append(Row(image_id, entry.split, f"{root / images}/{found[0]}", mask, labels))

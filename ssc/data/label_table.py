@@ -10,7 +10,7 @@ import io
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -64,13 +64,14 @@ def read_label_table(path: str | Path, *, classes: str | Path | None = None) -> 
     """
     path = Path(path)
     listed = None if classes is None else class_list(classes)
-    faults, cells = [], list(_cells(path))
-    names = _resolve(Counter(name for cell in cells for name in _split_labels(cell.labels, listed)), listed)
+    known = {plain(name) for name in listed or ()}
+    faults, cells = [], [(cell, _split_labels(cell.labels, known)) for cell in _cells(path)]
+    names = _resolve(Counter(name for _, found in cells for name in found), listed)
     lines = defaultdict(list)
     entries: dict[PurePosixPath, Entry] = {}
-    for cell in cells:
+    for cell, found in cells:
         image, labels = PurePosixPath(cell.image.replace("\\", "/")), []
-        for name in _split_labels(cell.labels, listed):
+        for name in found:
             lines[name].append(cell.line)
             if names.get(name):
                 labels.append(names[name])
@@ -137,11 +138,12 @@ def _cells(path: Path) -> Iterable[_Cells]:
             line = reader.line_num + start - 1
             if not any(cell.strip() for cell in row):
                 continue
-            if len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
-                faults.append(f"line {line}: expected {len(header)} cells, found {len(row)}; quote cells that hold "
-                              f"a {delimiter!r}")  # fmt: skip
+            few = len(row) <= max(columns["image"], columns["labels"])
+            if few or any(cell.strip() for cell in row[len(header) :]):
+                mend = "add what is missing" if few else f"quote cells that hold a {delimiter!r}"
+                faults.append(f"line {line}: expected {len(header)} cells, found {len(row)}; {mend}")
                 continue
-            own = {name: row[k].strip() for name, k in columns.items()}
+            own = {name: row[k].strip() if k < len(row) else "" for name, k in columns.items()}
             found.append(_Cells(line, own["image"], own["labels"], own.get("split", "")))
     except csv.Error as error:
         raise InputError(f"{path} is not a valid CSV ({error}); correct its quotes.") from None
@@ -161,9 +163,8 @@ def plain(name: str) -> str:
     return re.sub(r"\s+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
-def _split_labels(cell: str, listed: Sequence[str] | None) -> list[str]:
-    """The names in a cell; a name of the list may hold a comma or a bar itself."""
-    known = {plain(name) for name in listed or ()}
+def _split_labels(cell: str, known: Set[str]) -> list[str]:
+    """The names in a cell; a known name, as `plain` has it, may hold a comma or a bar itself."""
     parts = []
     for part in cell.split(";"):
         parts += [part] if plain(part) in known else re.split("[,|]", part)

@@ -24,6 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I;16N"}
+_HEIF = frozenset({".heic", ".heif"})
 _CAMERA_BITS = (8, 10, 12, 14, 16)
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _TURN = {
@@ -64,7 +65,8 @@ def open_photo(path: str | Path) -> Image.Image:
 def photo_suffixes() -> frozenset[str]:
     """Endings, in small letters, of the names of files that `open_photo` takes."""
     Image.init()
-    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS)
+    # Those of phones are photos even where no plugin reads them, which is then told.
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS) | _HEIF
 
 
 def _readable_formats() -> tuple[str, ...]:
@@ -86,6 +88,8 @@ def orientation(image: Image.Image) -> int | None:
 
 def upright_size(image: Image.Image) -> Size:
     """(height, width) of an open photo once it is turned by its EXIF orientation."""
+    if image.format == "TIFF":  # its reader has turned the size already, and says so when it has the pixels
+        image.load()
     width, height = image.size
     return (width, height) if orientation(image) in _TURNED else (height, width)
 
@@ -95,7 +99,7 @@ def unreadable(path: str | Path, error: Exception) -> InputError:
     path = Path(path)
     if isinstance(error, OSError) and path.is_file() and path.stat().st_size == 0:
         error = "it is empty"
-    elif path.suffix.lower() in (".heic", ".heif") and "HEIF" not in _readable_formats():
+    elif path.suffix.lower() in _HEIF and "HEIF" not in _readable_formats():
         return InputError(f"The image {path} is HEIF; install pillow-heif, which reads it, or save it as JPEG.")
     return InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.")
 

@@ -31,14 +31,17 @@ def summary(index: Index) -> str:
         least = min(count for _, count in by_class if count >= _FEW)
         lines.append(f"  {len(by_class) - len(shown)} more, of {least} and more")
     if copies := _copies(index):
-        lines.append(f"Names that look like copies: {len(copies)}, such as {' and '.join(copies[0])}")
+        lines.append(f"Names that look like copies: {len(copies)}, such as {' and '.join(copies[0][:2])}")
     return "\n".join(lines)
 
 
 def _copies(index: Index) -> list[list[str]]:
-    """Ids, of one folder, that differ in what is added to the name of a copy."""
-    alike = defaultdict(list)
+    """Ids, of one folder, of which one is another's name with what is added to that of a copy."""
+    alike, plain = defaultdict(list), set()
     for row in index.rows:
         path = PurePosixPath(row.id)
-        alike[path.parent, _COPY.sub("", path.name.casefold())].append(row.id)
-    return [ids for ids in alike.values() if len(ids) > 1]
+        key = path.parent, _COPY.sub("", path.name.casefold())
+        alike[key].append(row.id)
+        if key[1] == path.name.casefold():
+            plain.add(key)
+    return [ids for key, ids in alike.items() if len(ids) > 1 and key in plain]  # not the numbers of a series

@@ -94,6 +94,9 @@ def write_page(
     }
     judged = read_json(verdict) if verdict else None
     rows = [row for row in table.rows if row.split in ("train", predicted)]
+    # A preview may find a first shard without photos, or results of photos that are gone.
+    sources = {name: source for name, source in sources.items() if any(map(source.covers, rows))}
+    found = {name: archive for name, archive in found.items() if name in sources or name not in _LAYERS}
     doubts = _judged(rows, judged) if judged else _disagreements(rows, sources)
     rows.sort(key=lambda row: -doubts[row][0] if row in doubts else 1)
     measured = read_table(metrics).fillna("") if metrics else pd.DataFrame()

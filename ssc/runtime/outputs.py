@@ -49,6 +49,8 @@ def check_outputs(
             )
         own = _noted(folder, command)
         taken += [path for path in files if os.path.lexists(path) and not _is_own(path, own)]
+        if blocked := next((path for path in files if path.is_dir()), None):
+            raise InputError(f"{blocked} is a folder, where a file is to be written; name another output.")
     if taken and not force:
         more = f", and {len(taken) - 1} more files" if len(taken) > 1 else ""
         raise InputError(

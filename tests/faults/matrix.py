@@ -19,9 +19,6 @@ from tests.faults.harness import Campaign, Outcome, differences, results, traceb
 from tests.faults.snakemake import Job, Place, jobs
 
 REPORT = frozenset({"metrics", "comparison", "verdict", "figures", "panels", "manifest", "page"})
-AFTER_MASKS = (REPORT - {"verdict"}) | {
-    f"{does}_{stage}" for does in ("count", "evaluate") for stage in ("seeds", "pseudo_labels", "predictions")
-}
 AFTER_PREDICTIONS = frozenset({"count_predictions", "evaluate_predictions"}) | REPORT
 AFTER_SEGMENTATION = frozenset({"predictions"}) | AFTER_PREDICTIONS
 AFTER_RANDOM_WALK = (
@@ -325,7 +322,13 @@ EDITS = (
         {"index"},
         computed={"masks": 1, "superpixels": 1},
     ),
-    Edit("a mask mended", _mend, {"masks"} | AFTER_MASKS, {"masks"}, computed={"masks": 1}),
+    Edit(
+        "a mask mended",
+        _mend,
+        {"index"} | AFTER_INDEX,
+        {"index", "masks"},
+        computed={**dict.fromkeys(PER_IMAGE, 0), **dict.fromkeys(TRAININGS, 0), "masks": 1},
+    ),
     # Thirteen with the photo that was added.
     Edit("shards", _set("shards", 3), {"index"} | AFTER_INDEX, computed={"superpixels": 13, "warm_start": 0}),
     Edit(

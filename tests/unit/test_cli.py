@@ -204,6 +204,22 @@ def test_predict_takes_folders_and_patterns_and_goes_on_after_a_broken_photo(wei
     assert (tmp_path / "other" / "a.png").exists() and not (tmp_path / "other" / "sub").exists()
 
 
+@pytest.mark.parametrize("out", ["in", "in/masks", "link/masks"])
+def test_results_are_never_taken_for_photos(weights, tmp_path, capsys, out):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "in" / "a.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    assert predict(weights, tmp_path / "in", "--out", tmp_path / out) == 1
+    assert "whose pictures are all taken for photos; name a folder outside" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.jpg"]
+
+
+def test_a_folder_is_not_replaced_by_a_mask(weights, photo, tmp_path, capsys):
+    (tmp_path / "out" / "photo.png").mkdir(parents=True)
+    assert predict(weights, photo, "--out", tmp_path / "out", "--force") == 1
+    assert "photo.png is a folder, where a file is to be written" in capsys.readouterr().err
+
+
 def test_predictions_are_tabulated(weights, photo, tmp_path):
     assert predict(weights, photo, "--out", tmp_path / "out") == 0
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:

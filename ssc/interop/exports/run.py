@@ -58,11 +58,13 @@ def export_run(run: str | Path, *, what: str, to: str, out: str | Path, segmenta
             classes or of another size than its photo; a photo is missing; there is no room; or the format cannot have a
             class or an id.
     """
-    run, out = Path(run).absolute(), Path(out).absolute()
+    run, out = Path(run).absolute(), Path(out).resolve()
     if segmentation and to != "coco":
         raise InputError(f"--segmentation is for --to coco, which has two kinds of masks; leave it out for {to}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already and is no empty folder; name another, or move it away.")
+    if out.is_mount():
+        raise InputError(f"{out} is a disk of its own, which cannot be replaced; name a folder in it.")
     if not (run.parent / "index.tsv").is_file():
         raise InputError(f"{run} is not the folder of a run; name one, results/<data set>/<experiment>.")
     table = read_index(run.parent / "index.tsv")

@@ -74,7 +74,7 @@ def test_other_folder_names(tmp_path):
         ("image,labels\nno/a.jpg,cat\n", r"line 2: .*images/no/a\.jpg does not exist"),
         ("image,labels\na.jpg/a.jpg,cat\n", r"line 2: .*images/a\.jpg/a\.jpg does not exist"),
         ("image,labels\na.jpg,cat\na.png,cat\n", r"line 3: image id 'a' is taken by line 2"),
-        ("image,labels\nA.jpg,cat\na.jpg,cat\n", r"line 3: image id 'a' is taken by line 2"),
+        ("image,labels\nA.jpg,cat\na.jpg,cat\n", r"line 3: image id 'a' is taken by a.jpg in line 2; write both alike"),
         ("image,labels\na.jpg,\n", "names no class"),
     ],
 )

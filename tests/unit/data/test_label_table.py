@@ -30,6 +30,7 @@ TWO = [("a.jpg", "train", ("cat", "dog")), ("b.jpg", "val", ("dog",))]
     [
         "image,labels,split\na.jpg,cat;dog,train\nb.jpg,dog,val\n",
         "image,labels,split\na.jpg,cat;dog,\nb.jpg,dog,val",
+        "image,labels,split\na.jpg,cat;dog\nb.jpg,dog,val",
         "split,labels,image\ntrain,cat;dog,a.jpg\nval,dog,b.jpg\n",
         'image,labels,split\na.jpg,"cat, dog",train\nb.jpg,dog,val\n',
         "image,labels,split\na.jpg,cat|dog,train\nb.jpg,dog,val\n",
@@ -102,7 +103,7 @@ def test_lists_may_begin_with_the_background(read):
         ("a.jpg,cat\nb.jpg,dog\n", None, "begins with 'a.jpg,cat'; expected the names of its columns"),
         ("image\na.jpg\n", None, "begins with 'image'"),
         ("", None, "begins with ''"),
-        ("image,labels\na.jpg\n", None, "line 2: expected 2 cells, found 1"),
+        ("image,labels\na.jpg\n", None, "line 2: expected 2 cells, found 1; add what is missing"),
         ("image,labels\na.jpg,cat,dog\n", None, "line 2: expected 2 cells, found 3; quote"),
         ("image,labels\n,cat\n", None, "line 2: image ''"),
         ("image,labels\n../images/a.jpg,cat\n", None, r"line 2: image '\.\./images/a\.jpg' is no path below"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssc.data.photos import FORMATS, open_photo, photo_suffixes, upright_size
+from ssc.data.photos import FORMATS, open_photo, photo_suffixes, read_image, upright_size
 from ssc.runtime.errors import InputError
 
 
@@ -53,7 +53,7 @@ def test_a_plugin_that_is_not_there_is_named(tmp_path, monkeypatch):
 
 
 def test_endings_of_photos():
-    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".jp2"} <= photo_suffixes()
+    assert {".heic", ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".jp2"} <= photo_suffixes()
     assert not {".svg", ".pdf", ".eps", ".txt", ""} & photo_suffixes()
 
 
@@ -69,9 +69,11 @@ def test_values_of_unknown_range_and_unknown_colours(tmp_path, mode, words):
 def test_turned_photos(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
-    with open_photo(tmp_path / "a.jpg") as photo:
-        assert upright_size(photo) == ((7, 5) if orientation >= 5 else (5, 7))
+    for suffix in ("jpg", "png", "webp", "tif", "avif"):
+        Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(tmp_path / f"a.{suffix}", exif=exif)
+        with open_photo(tmp_path / f"a.{suffix}") as photo:
+            assert upright_size(photo) == ((7, 5) if orientation >= 5 else (5, 7))
+        assert read_image(tmp_path / f"a.{suffix}").shape[:2] == ((7, 5) if orientation >= 5 else (5, 7))
 
 
 def test_a_text_that_inflates_to_gigabytes_is_refused(tmp_path):

@@ -29,7 +29,6 @@ def test_of_many_classes_the_rare_ones_are_named():
 
 def test_names_of_copies():
     names = ["a/IMG_1", "a/IMG_1 (2)", "a/img_1 copy", "b/IMG_1", "c/x-1", "c/x-2", "d/2007_000032", "d/2007_000033"]
+    names += [f"e/Photo ({k})" for k in range(300)]
     index = Index(["cat"], [Row(name, "train", f"{name}.jpg", "", (1,)) for name in names])
-    assert summary(index).splitlines()[-1] == (
-        "Names that look like copies: 1, such as a/IMG_1 and a/IMG_1 (2) and a/img_1 copy"
-    )
+    assert summary(index).splitlines()[-1] == ("Names that look like copies: 1, such as a/IMG_1 and a/IMG_1 (2)")
