@@ -11,6 +11,7 @@ from PIL import Image
 
 from ssc.data.index import read_index
 from ssc.data.releases import RELEASES
+from ssc.data.voc import VOC_CLASSES
 from tests.faults.snakemake import ROOT, Place, jobs
 
 SIDE = 16  # of a photo and its mask
@@ -31,6 +32,12 @@ def instances(split):
         "annotations": [{"image_id": 7, "category_id": 90, "iscrowd": 0, "segmentation": [[0, 0, 4, 0, 4, 4]]}],
         "categories": [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}],
     })  # fmt: skip
+
+
+def picture(path):
+    """Write a photo, or a mask that is a dog, as the labels say."""
+    photo = path.suffix == ".jpg"
+    Image.new("RGB" if photo else "L", (SIDE, SIDE), 0 if photo else VOC_CLASSES.index("dog") + 1).save(path)
 
 
 ARCHIVES = {
@@ -54,7 +61,7 @@ def mirror(tmp_path_factory):
         for name, text in files.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             if name.endswith((".jpg", ".png")):
-                Image.new("RGB" if name.endswith(".jpg") else "L", (SIDE, SIDE)).save(source / name)
+                picture(source / name)
             else:
                 (source / name).write_text(text)
         if path.suffix == ".zip":
