@@ -39,6 +39,8 @@ LACKING = Limits(yellow=0.2, red=0.5)
 FOREIGN = Limits(yellow=0.2, red=0.5)
 # Of the classes: one that never appears is a fault of its own; where half of them do not, the run has no result.
 NEVER = Limits(yellow=0, red=0.5)
+# Fewer are learned by heart: masks of 30 photos of four classes, of 4 to 23 photos each, spilled over in many.
+FEW_PHOTOS = 10
 # Mean share of a photo's area. Things leave a tenth of their photos free; 0.5 % is 30 x 30 pixels of 500 x 375.
 LARGE, SMALL = 0.9, 0.005
 # Mean IoU. At a half, what two maps share is as much as what they do not; at a quarter it is a third of that.
@@ -70,6 +72,7 @@ def judge(figures: Mapping, *, pretrained: bool) -> list[Reason]:
         pretrained: whether the classifier has started from pretrained weights, or stood ready.
     """
     parts = {
+        "labels": _few(figures.get("pseudo_labels")),
         "classifier": _classifier(figures.get("classifier"), pretrained=pretrained),
         "CAMs": _cams(figures.get("cams"), pretrained=pretrained),
         "pseudo-labels": _maps(figures, "pseudo_labels"),
@@ -106,6 +109,15 @@ def as_lines(verdict: Mapping) -> str:
 
 def _wrapped(first: str, text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
+
+
+def _few(found: Mapping | None) -> Iterator[Reason]:
+    if not found or found["split"] != "train":
+        return
+    counts = {name: own["photos"] for name, own in found["classes"].items()}
+    few = [f"{name} {count}" for name, count in counts.items() if count < FEW_PHOTOS]
+    text = f"{len(few)} of {len(counts)} classes have fewer than {FEW_PHOTOS} training photos{_listed(few)}."
+    yield Reason("yellow" if few else "green", "pseudo_labels.classes", text, "Add photos of these classes.")
 
 
 def _classifier(found: Mapping | None, *, pretrained: bool) -> Iterator[Reason]:

@@ -4,7 +4,7 @@ import pytest
 
 from ssc.report.verdict import AGREEMENT, LEARNED, NEVER, ONE_COLOUR, as_lines, judge, light_of
 
-CLASSES = {"dog": {"photos": 6, "shown": 6, "area": 0.3}, "cat": {"photos": 4, "shown": 4, "area": 0.2}}
+CLASSES = {"dog": {"photos": 16, "shown": 16, "area": 0.3}, "cat": {"photos": 10, "shown": 10, "area": 0.2}}
 GOOD = {
     "classifier": {"split": "val", "photos": 20, "map": 0.9, "chance": 0.3, "luck": 0.4, "classes": ["dog", "cat"]},
     "cams": {"split": "train", "photos": 80, "cams": 98, "flat": 2, "classes": {}},
@@ -35,14 +35,15 @@ def test_a_good_run_is_green_and_says_by_what():
     reasons = judge(GOOD, pretrained=True)
     assert light_of(reasons) == "green"
     assert {reason.light for reason in reasons} == {"green"} and {reason.next for reason in reasons} == {""}
-    assert [reason.what for reason in reasons[:3]] == ["classifier.map", "cams.flat", "pseudo_labels.one_colour"]
-    assert len({reason.what for reason in reasons}) == len(reasons) == 2 + 6 + 6 + 1
+    assert [reason.what for reason in reasons[:3]] == ["pseudo_labels.classes", "classifier.map", "cams.flat"]
+    assert len({reason.what for reason in reasons}) == len(reasons) == 1 + 2 + 6 + 6 + 1
     assert all(reason.text.endswith(".") and any(sign.isdigit() for sign in reason.text) for reason in reasons)
 
 
 @pytest.mark.parametrize(
     ("figures", "light", "what", "text"),
     [
+        (of_class("pseudo_labels", photos=9), "yellow", "pseudo_labels.classes", "1 of 2 classes have fewer than 10"),
         (changed("classifier", map=0.45), "red", "classifier.map", "hardly better than guessing: its scores sort"),
         (changed("classifier", map=0.6), "yellow", "classifier.map", "of 60%, guessing with 30%, or 40% with luck."),
         (changed("classifier", split="train", map=0.6), "yellow", "classifier.map", "with luck; no val photo has"),
@@ -78,7 +79,7 @@ def test_classes_that_no_map_shows_are_not_small_too():
 
 
 def test_many_classes_are_counted_and_five_named():
-    classes = {f"c{k}": {"photos": 1, "shown": int(k > 7), "area": 0.1} for k in range(9)}
+    classes = {f"c{k}": {"photos": 10, "shown": int(k > 7), "area": 0.1} for k in range(9)}
     (reason,) = bad(changed("pseudo_labels", classes=classes))
     assert (reason.light, reason.text.rpartition("leave out ")[2]) == (
         "red", "8 of 9 classes: c0, c1, c2, c3, c4, 3 more.",
@@ -150,5 +151,5 @@ def test_the_terminal_shows_what_is_wrong_and_what_to_do():
 def test_a_green_verdict_shows_what_was_looked_at():
     first, *lines = as_lines(verdict(GOOD)).splitlines()
     assert first.endswith(": GREEN")
-    assert len([line for line in lines if line.startswith("green   ")]) == 15
+    assert len([line for line in lines if line.startswith("green   ")]) == 16
     assert not any("->" in line for line in lines)
