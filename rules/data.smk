@@ -48,7 +48,12 @@ rule index:
         dataset=DATASET,
         photos=lambda w: folder_state(config["dataset"], "images"),
         truth=lambda w: folder_state(config["dataset"], "masks"),
-        source=[source_digest("ssc.data.build"), source_digest("ssc.data.check"), source_digest("ssc.data.check_masks"), source_digest("ssc.data.shrink")],
+        source=[
+            source_digest("ssc.data.build"),
+            source_digest("ssc.data.check"),
+            source_digest("ssc.data.check_masks"),
+            source_digest("ssc.data.shrink"),
+        ],
     script:
         "../workflow_scripts/index.py"
 
