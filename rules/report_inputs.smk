@@ -3,7 +3,7 @@
 from importlib.resources import files as package_files
 
 from ssc.report.verdict import as_lines
-from ssc.runtime.files import read_json
+from ssc.runtime.files import file_digest, read_json
 
 PAGE = package_files("ssc.report") / "page.html.j2"
 FIGURES = [f"figures/{name}.png" for name in ("panels", "predictions", "seeds", "class_iou", "losses")]

@@ -11,7 +11,7 @@ from ssc.data.photos import read_image
 from ssc.models.deeplab import load_networks
 from ssc.models.weights import read_header
 from ssc.prediction import probabilities, refined_probabilities
-from ssc.report.pictures import PALETTE, overlay
+from ssc.report.pictures import PALETTE, css_colour, overlay
 from ssc.runtime.device import select_device
 from ssc.runtime.files import read_json
 from ssc.workflow.settings import Prediction
@@ -42,8 +42,8 @@ class Segmentation:
         """Name, share of the photo (0..1), mean probability (0..1) and colour (#rrggbb) of each class that it shows."""
         for label in np.unique(self.labels).tolist():
             shown = self.labels == label
-            colour = "#" + bytes(PALETTE[label].tolist()).hex()
-            yield self.classes[label], float(shown.mean()), float(self.probabilities[label][shown].mean()), colour
+            confidence = float(self.probabilities[label][shown].mean())
+            yield self.classes[label], float(shown.mean()), confidence, css_colour(PALETTE[label])
 
 
 class Segmenter:

@@ -153,9 +153,7 @@ def _cells(path: Path) -> Iterable[_Cells]:
 
 def _columns(header: Sequence[str]) -> dict[str, int]:
     names = [cell.strip().casefold() for cell in header]
-    return {
-        column: names.index(name) for column, known in _COLUMNS.items() for name in known if name in names
-    }  # fmt: skip
+    return {column: names.index(name) for column, known in _COLUMNS.items() for name in known if name in names}
 
 
 def plain(name: str) -> str:

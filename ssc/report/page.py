@@ -17,7 +17,7 @@ from ssc.data.index import Index, Row, read_index
 from ssc.data.photos import read_image
 from ssc.data.transforms import resize_image, resize_labels
 from ssc.report.comparison import OWN
-from ssc.report.pictures import IGNORE_COLOUR, PALETTE
+from ssc.report.pictures import IGNORE_COLOUR, PALETTE, css_colour
 from ssc.report.sheets import cams_column, overlay_column, superpixels_column
 from ssc.report.thumbnails import PHOTOS_PER_FILE, Source, fit, webp, write_thumbnails
 from ssc.runtime.files import atomic_folder, name_in_errors, read_json, read_table, write_text
@@ -116,7 +116,7 @@ def write_page(
         "figures": stages,
         "example": list(_example(rows, found, sources)),
         "classes": _classes(table, used, rows),
-        "undecided": _hex(IGNORE_COLOUR) if IGNORE in shown else None,
+        "undecided": css_colour(IGNORE_COLOUR) if IGNORE in shown else None,
         "metrics": _table(measured, _METRICS) if metrics else None,
         "comparison": _comparison(comparison) if comparison else None,
         "costs": _table(read_table(costs).fillna(""), _COSTS) if costs else None,
@@ -219,7 +219,7 @@ def _classes(table: Index, used: Sequence[int], rows: Sequence[Row]) -> list[dic
         {
             "id": label,
             "name": table.classes[label - 1],
-            "colour": _hex(PALETTE[label]),
+            "colour": css_colour(PALETTE[label]),
             "photos": sum(label in row.labels for row in rows),
         }
         for label in used
@@ -240,10 +240,6 @@ def _table(frame: pd.DataFrame, headings: Mapping[str, str]) -> dict:
     words = [bool(pd.to_numeric(frame[name].replace("", "0"), errors="coerce").isna().any()) for name in kept]
     named = zip((headings[name] for name in kept), words, strict=True)
     return {"headings": list(named), "rows": frame[kept].to_numpy().tolist()}
-
-
-def _hex(colour: Sequence[int]) -> str:
-    return "#" + bytes(int(value) for value in colour).hex()
 
 
 def _data_uri(kind: str, content: bytes) -> str:

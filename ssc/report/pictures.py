@@ -1,5 +1,7 @@
 """Pictures of label maps, activations and regions, uint8 (H, W, 3)."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 import torch
@@ -16,6 +18,11 @@ Layer = tuple[np.ndarray, np.ndarray]
 PALETTE = np.array(voc_palette(), np.uint8).reshape(256, 3)
 IGNORE_COLOUR = (211, 211, 211)
 _LINE_COLOUR = (255, 235, 59)
+
+
+def css_colour(colour: Sequence[int]) -> str:
+    """A colour, red, green and blue in 0..255, as `#rrggbb`."""
+    return "#" + bytes(int(value) for value in colour).hex()
 
 
 def colourise(labels: np.ndarray) -> np.ndarray:

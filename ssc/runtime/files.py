@@ -2,6 +2,7 @@
 
 import codecs
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -74,6 +75,12 @@ def name_in_errors(path: str | Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

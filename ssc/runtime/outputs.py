@@ -4,7 +4,6 @@ A command notes what it has written in the hidden file `.ssc-<command>.sha256` o
 `sha256sum` knows. A file that is not noted, or has been changed since, is the user's.
 """
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import file_digest
 
 
 def check_outputs(
@@ -61,7 +61,7 @@ def check_outputs(
 def note_output(path: str | Path, *, command: str) -> None:
     """Note that the command has written a file, so that it may replace it another time."""
     path = Path(path)
-    line = f"{_digest(path)}  {path.name}"
+    line = f"{file_digest(path)}  {path.name}"
     if line not in (lines := _lines(path.parent.absolute(), command)):
         lines.add(line)
         with _note(path.parent, command).open("a", encoding="utf-8") as file:
@@ -89,9 +89,4 @@ def _noted(folder: Path, command: str) -> dict[str, set[str]]:
 
 
 def _is_own(path: Path, noted: dict[str, set[str]]) -> bool:
-    return path.name in noted and path.is_file() and not path.is_symlink() and _digest(path) in noted[path.name]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path.name in noted and path.is_file() and not path.is_symlink() and file_digest(path) in noted[path.name]

@@ -15,8 +15,9 @@ from ssc.data.index import Row
 from ssc.data.masks import check_size, read_mask, render_instances
 from ssc.data.photos import open_photo, upright_size
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import file_digest
 from ssc.workflow import cache
-from ssc.workflow.provenance import file_digest, fingerprint
+from ssc.workflow.provenance import fingerprint
 from ssc.workflow.settings import Masks
 
 

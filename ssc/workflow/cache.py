@@ -18,9 +18,8 @@ from typing import BinaryIO, NamedTuple
 
 from ssc import archive
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic, name_in_errors
+from ssc.runtime.files import atomic, file_digest, name_in_errors
 from ssc.runtime.progress import log
-from ssc.workflow.provenance import file_digest
 
 _DIGITS = "[0-9a-f]" * 16
 _HEADER = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip

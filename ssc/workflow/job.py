@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ssc.runtime.errors import InputError, user_message
-from ssc.runtime.files import remove_temporaries, write_text
+from ssc.runtime.files import file_digest, remove_temporaries, write_text
 from ssc.runtime.progress import log, log_file
-from ssc.workflow.provenance import file_digest
 
 
 class Rule(Protocol):

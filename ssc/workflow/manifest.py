@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 
 from ssc.runtime.device import select_device, select_precision
-from ssc.runtime.files import write_json
-from ssc.workflow.provenance import file_digest
+from ssc.runtime.files import file_digest, write_json
 
 # Those that results may depend on.
 _PACKAGES = (

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ssc.runtime.files import file_digest
 from ssc.workflow.settings import Section, Settings
 
 _ROOT = Path(__file__).parents[1]
@@ -63,12 +64,6 @@ def fingerprint(
     code = source_digest(module, settings.words() if settings else (), words)
     digests = [path if path is None else content_digest(path) for path in files]
     return _short([code, settings.decisive() if settings else None, dict(values), digests])
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def content_digest(path: str | Path) -> str:

@@ -12,9 +12,8 @@ from safetensors import safe_open
 
 from ssc.interop.folders import cam_files, label_maps
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import read_json
+from ssc.runtime.files import file_digest, read_json
 from ssc.workflow.compare import compare_cams, compare_labels
-from ssc.workflow.provenance import file_digest
 from ssc.workflow.stage_table import STAGES
 
 # Stages of a manifest whose files all experiments of a data set share; the others' lie in an experiment's folder.

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from ssc.workflow.provenance import file_digest
+from ssc.runtime.files import file_digest
 from tests.faults.slurm_node import queue, slurm_node, why_not
 from tests.faults.snakemake import ROOT
 

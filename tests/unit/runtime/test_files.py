@@ -12,6 +12,7 @@ from ssc.runtime.files import (
     atomic,
     atomic_folder,
     check_member_name,
+    file_digest,
     read_json,
     read_table,
     write_json,
@@ -179,3 +180,8 @@ def test_an_atomic_folder_replaces_nothing(tmp_path):
     with pytest.raises(OSError), atomic_folder(tmp_path / "folder") as temporary:
         (temporary / "new").touch()
     assert names(tmp_path) == ["folder"] and names(tmp_path / "folder") == ["old"]
+
+
+def test_file_digest(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

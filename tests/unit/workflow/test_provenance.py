@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from ssc.runtime.files import file_digest
 from ssc.workflow import provenance
 from ssc.workflow.provenance import (
     clear_caches,
     content_digest,
     counted_code,
-    file_digest,
     fingerprint,
     source_digest,
 )
@@ -434,11 +434,6 @@ def test_a_part_that_is_off_does_not_change_a_fingerprint():
         "ssc.training.classifier", Classifier(asm={"enabled": False, "threshold": 0.9})
     )
     assert fingerprint("ssc.training.classifier", off) != fingerprint("ssc.training.classifier", Classifier())
-
-
-def test_file_digest(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert file_digest(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def weights(path, *, tensor=b"1234", options=1, facts=None, metadata=True):

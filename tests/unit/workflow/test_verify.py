@@ -185,7 +185,7 @@ def test_a_member_too_few_is_a_difference(make_run):
         writer.add_labels("b", label_map("b"))
 
     def update(manifest):
-        from ssc.workflow.provenance import file_digest
+        from ssc.runtime.files import file_digest
 
         manifest["files"]["cams"]["ssc/cams/2-of-2.zip"] = file_digest(stage)
 
