@@ -3,9 +3,13 @@
 Bytes of a photo's results were measured on VOC and on the demo; the networks are asked (`ssc.workflow.training_size`).
 """
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +17,7 @@ from PIL import Image
 from ssc.constants import STRIDE
 from ssc.data.index import Index
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import file_digest, read_json, write_json
 from ssc.runtime.progress import log
 from ssc.workflow.experiments import selects_on_val
 from ssc.workflow.settings import Settings
@@ -140,11 +145,9 @@ def check_room(index: Index, settings: Settings, folder: str | Path, *, owners: 
     Raises:
         InputError: the disk has less room than what is still to be written, or no network can be built of the settings.
     """
-    from ssc.workflow.training_size import measure_trainings  # with torch, which the reading of the workflow can spare
-
     sizes = _pixel_counts(index)
     missing = missing_results(settings, Path(folder), owners=owners or {})
-    weights, saved = measure_trainings(settings, index.num_classes)
+    weights, saved = training_sizes(settings, index.num_classes)
     whole = needed_space(index, settings, sum(sizes) / len(sizes), weights)
     spaces = {stage: size * missing[stage] for stage, size in whole.items()}
     spaces["checkpoint"] = 3 * max(map(spaces.get, weights))  # with Adam's moments; it goes when the training has ended
@@ -179,9 +182,37 @@ def check_networks(settings: Settings) -> None:
     Raises:
         InputError: one cannot be built of the settings.
     """
+    training_sizes(settings, num_classes=1)
+
+
+def training_sizes(settings: Settings, num_classes: int) -> tuple[dict[str, int], dict[str, int]]:
+    """What `ssc.workflow.training_size.measure_trainings` returns, measured once and kept below `~/.cache/ssc`.
+
+    It takes three seconds, since torch has to load its compiler for networks of no content, and is asked at each start.
+
+    Raises:
+        InputError: settings of which no network can be built.
+    """
+    package = Path(__file__).parents[1]
+    code = [*package.glob("models/*.py"), *(package / name for name in ("affinity.py", "losses.py", "constants.py"))]
+    known = [
+        {stage: getattr(settings, stage).model_dump(mode="json") for stage in TRAININGS},
+        [settings.memory, num_classes, version("torch"), version("timm")],
+        [file_digest(path) for path in sorted([*code, package / "workflow" / "training_size.py"])],
+    ]
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    place = caches / "ssc" / f"training_sizes_{key}.json"
+    with suppress(OSError, InputError, LookupError, TypeError):  # not there, or damaged
+        kept = read_json(place)
+        return kept["weights"], kept["saved"]
     from ssc.workflow.training_size import measure_trainings  # with torch, which the reading of the workflow can spare
 
-    measure_trainings(settings, num_classes=1)
+    weights, saved = measure_trainings(settings, num_classes)
+    with suppress(OSError):  # without a home, measured each time
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, {"weights": weights, "saved": saved})
+    return weights, saved
 
 
 def _pixel_counts(index: Index) -> list[int]:

@@ -20,7 +20,8 @@ from ssc.data.photos import read_image
 from ssc.runtime.errors import InputError
 from ssc.superpixels import superpixels
 from ssc.workflow import disk as estimate
-from ssc.workflow.disk import check_room, missing_results, needed_memory, needed_space
+from ssc.workflow import training_size
+from ssc.workflow.disk import check_room, missing_results, needed_memory, needed_space, training_sizes
 from ssc.workflow.settings import Settings
 
 Usage = namedtuple("Usage", "total used free")
@@ -218,3 +219,33 @@ def test_too_little_memory_is_a_warning(tmp_path, disk, caplog, monkeypatch):
 def test_the_workflow_is_read_without_torch():
     done = subprocess.run([sys.executable, "-c", "import sys, ssc.workflow.disk; assert 'torch' not in sys.modules"])
     assert done.returncode == 0
+
+
+def test_sizes_of_trainings_are_measured_once_for_the_same_networks(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    measured = []
+
+    def measure(settings, num_classes):
+        measured.append(num_classes)
+        return {"irn": 4 * num_classes}, {"irn": 8}
+
+    monkeypatch.setattr(training_size, "measure_trainings", measure)
+    expected = {"irn": 12}, {"irn": 8}
+    assert training_sizes(settings(), 3) == training_sizes(settings(seed=7), 3) == expected
+    assert measured == [3]
+    training_sizes(settings(), 4)
+    training_sizes(settings(memory="lean"), 3)
+    training_sizes(settings(irn={"crop": 32}), 3)
+    assert measured == [3, 4, 3, 3]
+    for damaged in ("{", "[]", "{}"):
+        for file in tmp_path.glob("ssc/*.json"):
+            file.write_text(damaged)
+        assert training_sizes(settings(), 3) == expected
+    assert measured[4:] == [3, 3, 3]
+
+
+def test_without_a_place_for_them_sizes_are_measured_each_time(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(training_size, "measure_trainings", lambda *_: ({"irn": 1}, {"irn": 2}))
+    assert training_sizes(settings(), 3) == ({"irn": 1}, {"irn": 2})
