@@ -101,6 +101,7 @@ onstart:
     fetched = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "download_weights"]
     cached = "download_weights" in (workflow.workflow_settings.cache or ())
     try:
+        check_starts(workflow.dag.needrun_jobs())
         if not cached:
             check_downloads({job.wildcards.network: job.output[0] for job in fetched})
         # Without an index yet, or anew after a part of it was damaged, its rule looks whether there is room.
@@ -109,6 +110,8 @@ onstart:
                 check_file(file)
             if experiments.selects_on_val(run):
                 check_val_masks(read_index(INDEX))
+            if run.pseudo_labels.corrected:
+                check_corrected(read_index(INDEX), run.pseudo_labels.corrected)
             print(check_room(read_index(INDEX), run, RESULTS, owners=shared))
         elif experiments.foreign_networks(run):
             check_networks(run)

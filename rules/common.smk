@@ -12,8 +12,9 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 from ssc.data.index import SPLITS, read_index
-from ssc.data.build import deciding_files, folder_state
+from ssc.data.build import deciding_files, files_state, folder_state
 from ssc.data.check import check_val_masks
+from ssc.data.corrected import check_corrected
 from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError
 from ssc.stages.download_weights import check_downloads
@@ -77,6 +78,12 @@ if missing := experiments.missing_weights(resolved(config["experiment"])):
 # that is added there must not take over what the shipped ones have made.
 SHIPPED = load_configfile(workflow.source_path("../config/experiments.yaml"))["experiments"]
 EXPERIMENTS = [*SHIPPED, *(name for name in config["experiments"] if name not in SHIPPED)]
+
+
+def corrected_state(settings):
+    """What tells that a mended mask was changed, where an experiment has any."""
+    folder = settings.pseudo_labels.corrected
+    return files_state(Path(folder)) if folder else None
 
 
 def with_ready(stage):
@@ -189,6 +196,30 @@ def loss_network(wildcards):
     run = resolved(wildcards.experiment)
     own = run.classifier.cdr
     return start(own.weights, own.network, 16, run) if experiments.uses_loss_network(run) else []
+
+
+def check_starts(jobs):
+    """Try what trainings among the jobs would fail for when their turn comes: the device, and weights of the user's.
+
+    Raises:
+        InputError: there is no such device, or a weight file is unusable.
+    """
+    stages = {f"train_{stage}": stage for stage in TRAININGS}
+    jobs = [job for job in jobs if job.rule.name in stages]
+    if jobs and workflow.local_exec and config["device"].startswith("cuda"):
+        from ssc.runtime.device import select_device  # with torch, which the reading of the workflow can spare
+
+        select_device(config["device"])
+    files = {}
+    for job in jobs:
+        stage, run = stages[job.rule.name], resolved(job.wildcards.experiment)
+        files[job.input.get("initial") or None] = f"{stage}.weights", getattr(run, stage).backbone
+        files[job.input.get("loss_weights") or None] = "classifier.cdr.weights", run.classifier.cdr.network
+    for file, (key, network) in files.items():
+        if file and Path(file).exists() and not file.startswith(f"{RESULTS}/"):
+            from ssc.stages.check_weights import check_start  # likewise
+
+            check_start(file, key=key, network=network)
 
 
 def selects(wildcards):

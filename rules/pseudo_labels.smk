@@ -24,6 +24,7 @@ rule random_walk:
         gpu=GPU,
     params:
         settings=lambda w: resolved(w.experiment).pseudo_labels.decisive(),
+        corrected=lambda w: corrected_state(resolved(w.experiment)),
         precision=config["precision"],
         source=code("ssc.stages.pseudo_labels", "pseudo_labels", "irn"),
     script:

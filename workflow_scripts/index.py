@@ -3,6 +3,7 @@ from pathlib import Path
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table, check_val_masks
 from ssc.data.check_masks import check_masks
+from ssc.data.corrected import check_corrected
 from ssc.data.index import write_index, write_parts
 from ssc.data.shrink import shrink
 from ssc.data.summary import summary
@@ -21,6 +22,8 @@ with job(snakemake):
     run = resolve(config, config["experiment"])
     if selects_on_val(run):
         check_val_masks(index)
+    if run.pseudo_labels.corrected:
+        check_corrected(index, run.pseudo_labels.corrected)
     check_room(index, run, Path(output).parent)
     if max_side := snakemake.params.dataset.get("max_side"):
         index = shrink(index, snakemake.output.photos, max_side=max_side)

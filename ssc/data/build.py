@@ -49,11 +49,12 @@ def folder_state(dataset: dict, key: str) -> str | None:
         key: `images` or `masks`.
     """
     folder = dataset["kind"] == "folder" and dataset[key] and Path(dataset["root"]) / dataset[key]
-    return _state(folder) if folder else None
+    return files_state(folder) if folder else None
 
 
 @cache
-def _state(folder: Path) -> str:
+def files_state(folder: Path) -> str:
+    """Digest, 16 hexadecimal digits, of the names, sizes and times of all files below a folder."""
     digest = hashlib.sha256()
     for name, path in sorted(files_below(folder).items()):
         try:

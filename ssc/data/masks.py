@@ -7,25 +7,30 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_api
 
-from ssc.constants import IGNORE
+from ssc.constants import IGNORE, voc_palette
 from ssc.data.index import Row
 from ssc.data.photos import Size
 from ssc.runtime.errors import InputError
 
 _FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # JPEG would change the labels
+_KIND = "a mask is an 8-bit palette or greyscale PNG of class ids, or one of VOC's colours"
+_CODE = np.array([1 << 16, 1 << 8, 1])  # a colour as a number
+_CODES, _LABELS = np.unique(np.reshape(voc_palette(), (256, 3)) @ _CODE, return_index=True)
+_LABELS = _LABELS.astype(np.uint8)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read a label map (H, W), uint8, from a palette or greyscale image.
+    """Read a label map (H, W), uint8, from a palette or greyscale image, or from one of VOC's colours.
 
     Raises:
-        InputError: the file is absent, no image, or has colour channels or 16 bits.
+        InputError: the file is absent, no image, or has other colours or 16 bits.
     """
     with open_mask(path) as image:
         try:
-            return np.asarray(image).astype(np.uint8)
+            pixels = np.asarray(image)
         except (OSError, SyntaxError) as error:  # Pillow reports a wrong PNG checksum as the latter.
             raise InputError(f"{path} is damaged ({error}); restore it.") from None
+    return pixels.astype(np.uint8) if pixels.ndim == 2 else _labels_of_colours(pixels, path)
 
 
 def render_instances(
@@ -125,7 +130,8 @@ def open_mask(path: str | Path) -> Image.Image:
     """Open a label map: its header is read, its pixels are not yet.
 
     Raises:
-        InputError: the file is absent, no image of a format that keeps labels, or has colour channels or 16 bits.
+        InputError: the file is absent, no image of a format that keeps labels, or has 16 bits or channels that are not
+            red, green and blue.
     """
     try:
         image = Image.open(path, formats=_FORMATS)
@@ -133,9 +139,18 @@ def open_mask(path: str | Path) -> Image.Image:
         raise InputError(f"The mask {path} does not exist; restore it.") from None
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a readable image ({error}); restore it.") from None
-    if image.mode not in ("P", "L", "1"):
-        raise InputError(f"{path} has mode {image.mode}; a mask is an 8-bit palette or greyscale PNG of class ids.")
+    if image.mode not in ("P", "L", "1", "RGB", "RGBA"):
+        raise InputError(f"{path} has mode {image.mode}; {_KIND}.")
     return image
+
+
+def _labels_of_colours(pixels: np.ndarray, path: str | Path) -> np.ndarray:
+    """Labels (H, W) of colours (H, W, 3 or 4), as painting programs and CVAT write those of a palette."""
+    codes = pixels[..., :3] @ _CODE
+    found = np.searchsorted(_CODES, codes).clip(max=len(_CODES) - 1)
+    if (wrong := codes[_CODES[found] != codes]).size:
+        raise InputError(f"{path} has the colour #{wrong[0]:06x}, which is no class's in VOC's palette; {_KIND}.")
+    return _LABELS[found]
 
 
 def check_size(row: Row, mask: Size, photo: Size) -> None:

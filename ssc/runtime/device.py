@@ -17,7 +17,7 @@ def select_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("device is 'cuda' but PyTorch finds no CUDA device; set device: auto or cpu.")
+        raise InputError(f"device is {name!r}, but PyTorch finds no CUDA device; set device: auto or cpu.")
     if name != "cpu" and not re.fullmatch(r"cuda(:\d+)?", name):
         raise InputError(f"device is {name!r}; set it to auto, cpu, cuda or cuda:<number>.")
     if (number := int(name.partition(":")[2] or 0)) and number >= torch.cuda.device_count():

@@ -1,9 +1,10 @@
-"""Weights that a run takes ready instead of training them (`ready.classifier` and its like)."""
+"""Weights that a run takes ready instead of training them (`ready.classifier` and its like), or starts from."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssc.data.index import read_classes
+from ssc.models.perceptual import loss_network
 from ssc.models.weights import read_header
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json
@@ -56,3 +57,20 @@ def check_weights(path: str | Path, *, stage: str, classes: Sequence[str]) -> No
                 f"ready.{stage}: class {place} of {path} is {own!r}, the data set's {needed!r}; "
                 "import it again with `--classes` and the classes.txt of the results, if only the names differ."
             )
+
+
+def check_start(path: str | Path, *, key: str, network: str) -> None:
+    """Check that a network can start from a weight file, by loading it.
+
+    Args:
+        path: safetensors file.
+        key: of the configuration that asks for it, for messages.
+        network: name of a backbone, or `vgg19`.
+
+    Raises:
+        InputError: the file is absent, no safetensors file, or one of another network.
+    """
+    try:
+        loss_network(network, weights=path)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from None

@@ -8,6 +8,8 @@ import torch
 
 from ssc import archive
 from ssc.archive import Archive
+from ssc.constants import IGNORE
+from ssc.data.corrected import corrected_files, read_corrected
 from ssc.data.index import Row, read_index
 from ssc.data.transforms import scaled_views
 from ssc.models.irn import IRN
@@ -49,13 +51,18 @@ def write_pseudo_labels(
         cam_threshold: see `ssc.stages.cam_threshold.settle`.
         device, precision: see the config.
         threads: photos read, and results finished, at the same time.
+
+    Raises:
+        InputError: a corrected label map is unusable, see `ssc.data.corrected.read_corrected`.
     """
     settings = settle(settings, cam_threshold)
+    table = read_index(index)
+    rows = table.shard("train", shard)
+    corrected = corrected_files(settings.corrected, rows)
     device = select_device(device)
     precision = select_precision(precision, device)
     model = load_part(weights, "irn", IRN, device=device)
     cam_archive = Archive(cams)
-    rows = read_index(index).shard("train", shard)
     walk = settings.model_dump(include={"scale", "radius", "beta", "exp_times", "divide"})
 
     def propagate(photos: list[Photo]) -> list[tuple[Row, np.ndarray, torch.Tensor]]:
@@ -82,13 +89,29 @@ def write_pseudo_labels(
             mask = half_mask(labels.shape, row.id)
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
-    keys = {f"{row.id}.png": row.key_with(cam_archive.read_bytes(f"{row.id}.npz")) for row in rows}
-    own = fingerprint(__name__, settings, {"precision": precision}, files=[weights], words=network_words(weights))
+    def decides(row: Row) -> list[bytes]:
+        mended = corrected.get(row.id)
+        return [cam_archive.read_bytes(f"{row.id}.npz"), *([mended.read_bytes()] if mended else [])]
+
+    keys = {f"{row.id}.png": row.key_with(*decides(row)) for row in rows}
+    own = fingerprint(
+        __name__,
+        settings.model_copy(update={"corrected": None}),  # which photos have one, their keys say
+        {"precision": precision},
+        files=[weights],
+        words=network_words(weights),
+    )
     with (
         cache.resume(output, fingerprint=own, keys=keys) as out,
         cache.resume(confidence, fingerprint=own, keys=keys) as masks,
     ):
         rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
+        for row in rows:
+            if row.id in corrected:
+                labels = read_corrected(corrected[row.id], row, table.num_classes)
+                out.add_labels(row.id, labels)
+                masks.add_labels(row.id, (labels != IGNORE).astype(np.uint8))
+        rows = [row for row in rows if row.id not in corrected]
         found = infer(
             propagate,
             rows,

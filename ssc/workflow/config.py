@@ -171,6 +171,11 @@ def _validated(config: dict, where: str = "") -> Settings:
     _check_thresholds(settings, where)
     _check_networks(settings, where)
     _check_crops(settings, where)
+    if settings.pseudo_labels.corrected and settings.ready.pseudo_labels:
+        raise InputError(
+            f"{where}pseudo_labels.corrected: no pseudo-label is made where ready.pseudo_labels names a folder; put "
+            "the mended masks into that one."
+        )
     return settings
 
 

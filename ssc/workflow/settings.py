@@ -337,6 +337,11 @@ class PseudoLabels(Section):
     unlabelled: Literal["all", "half"] = Field(
         "all", description="Confident pixels of a photo without labels: all, or a random half [R on COCO]."
     )
+    corrected: str | None = Field(
+        None,
+        description="Folder of label maps <id>.png that you have mended; they stand for the walk's, and all their "
+        "pixels but those of 255 are confident. docs/exporting.md says how they come about.",
+    )
 
 
 class Cotraining(Section):

@@ -189,6 +189,8 @@ SNAKEMAKES = [
         "$(touch x)/no.safetensors",
         setting("classifier.weights", "$(touch x)/no.safetensors"),
     ),
+    config_case("device that is not there", "device", "cuda:97", "device is 'cuda:97', but"),
+    config_case("weights that are none", "irn.weights", "bad.yaml", "irn.weights: bad.yaml is not a readable saf"),
     Case("empty configuration", "with keys at top level", b""),
     Case("configuration is a list", "with keys at top level", b"- shards\n"),
     Case("configuration is a text", "with keys at top level", b"two shards, please\n"),
@@ -423,15 +425,25 @@ def painted(values: dict[int, int]) -> Callable[[Path], None]:
     return spoil
 
 
+def corrected_case(name: str, file: str, message: str) -> Case:
+    def spoil(photos: Path) -> None:
+        (photos / "mended").mkdir()
+        save(photos / "mended" / file, np.full((36, 48), 3, np.uint8))
+
+    return Case(name, message, {**data(), "pseudo_labels": {"corrected": "photos/mended"}}, spoil)
+
+
 def no_mask_fits(photos: Path) -> None:
     for mask in sorted((photos / "masks").iterdir()):
         mask.rename(mask.with_name(f"mask_{mask.name}"))
 
 
 MASKS = [
+    corrected_case("corrected mask of no photo", "z.png", "photos/mended/z.png is of no photo"),
+    corrected_case("corrected mask of no class", "a.png", "photos/mended/a.png holds the label 3; use 0..2 and 255"),
     mask_case("mask of another size", "a.png is 40x36, its photo", lambda p: save(p, np.zeros((36, 40), np.uint8))),
     mask_case("mask of the unturned photo", "a.png is 48x36, its photo photos/images/a.jpg 36x48", turned_photo),
-    mask_case("coloured mask", "a.png has mode RGB", lambda path: save(path, np.zeros((36, 48, 3), np.uint8))),
+    mask_case("coloured mask", "a.png has the colour #010101", lambda path: save(path, np.ones((36, 48, 3), np.uint8))),
     mask_case("16-bit mask", "a.png has mode I;16", lambda path: save(path, np.zeros((36, 48), np.uint16))),
     mask_case("JPEG mask", "is not a readable image", lambda p: save(p, np.zeros((36, 48), np.uint8), format="jpeg")),
     mask_case("mask is a text", "a.png is not a readable image", lambda path: path.write_text("mask")),

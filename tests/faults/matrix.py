@@ -162,6 +162,14 @@ def _mend(place: Place) -> None:
     Image.fromarray(labels).save(file)
 
 
+def _correct(place: Place) -> None:
+    """A mended pseudo-label of a training photo, in a folder that the configuration names."""
+    file = place.folder / "mended" / "train_0002.png"
+    file.parent.mkdir()
+    Image.fromarray(np.ones((48, 48), np.uint8)).save(file)
+    place.change("pseudo_labels.corrected", "mended")
+
+
 def _table(change: Callable[[str], str]) -> Callable[[Place], None]:
     def make(place: Place) -> None:
         table = place.folder / "photos" / "labels.csv"
@@ -228,6 +236,13 @@ EDITS = (
         _set("pseudo_labels.pad", 64),
         AFTER_IRN,
         hits={"random_walk", "panels", "manifest"},
+    ),
+    Edit(
+        "a pseudo-label mended",
+        _correct,
+        AFTER_IRN,
+        hits={"random_walk", "manifest"},
+        computed={"random_walk": 1, "train_segmentation": 1},
     ),
     Edit(
         "segmentation.windows",

@@ -8,6 +8,7 @@ import yaml
 from ssc.data.build import build_index
 from ssc.data.check import check_images, check_table
 from ssc.data.check_masks import check_masks
+from ssc.data.corrected import check_corrected
 from ssc.data.index import Index, write_index
 from ssc.runtime.errors import InputError
 from ssc.workflow.config import complete, refuse_repeats, resolve
@@ -27,7 +28,10 @@ def read_in(folder: Path, *files: str | Path) -> Index:
     check_table(index)
     index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
     check_masks(index)
-    check_room(index, resolve(config, config["experiment"]), folder / "results")
+    run = resolve(config, config["experiment"])
+    if run.pseudo_labels.corrected:
+        check_corrected(index, run.pseudo_labels.corrected)
+    check_room(index, run, folder / "results")
     write_index(folder / "results" / "index.tsv", index, needed=config["prediction"]["split"])
     return index
 

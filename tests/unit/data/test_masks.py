@@ -1,3 +1,4 @@
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as rle_api
 
+from ssc.archive import encode_labels
 from ssc.data.index import Row
 from ssc.data.masks import check_size, outline_fault, read_mask, render_instances
 from ssc.runtime.errors import InputError
@@ -179,13 +181,23 @@ def flipped_bytes(folder: Path) -> str:
         (text_file, r"mask\.png is not a readable image"),
         (cut_file, r"mask\.png is damaged"),
         (flipped_bytes, r"mask\.png is damaged"),
-        (lambda folder: mask_png(folder, VALUES, "RGB"), r"mask\.png has mode RGB; a mask is"),
+        (lambda folder: mask_png(folder, VALUES, "RGB"), r"mask\.png has the colour #010101, which is no class's"),
+        (lambda folder: mask_png(folder, VALUES, "LA"), r"mask\.png has mode LA; a mask is"),
         (lambda folder: mask_png(folder, VALUES, "I;16"), r"mask\.png has mode I;16"),
     ],
 )
 def test_bad_masks_are_refused(tmp_path, mask, message):
     with pytest.raises(InputError, match=message):
         read_mask(mask(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_vocs_colours_are_read_as_its_palette(tmp_path, mode):
+    """Painting programs save palettes as colours."""
+    labels = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    with Image.open(BytesIO(encode_labels(labels))) as image:
+        image.convert(mode).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), labels)
 
 
 def test_a_mask_of_another_size_is_refused_with_both_sizes():

@@ -78,6 +78,6 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     np.savez(tmp_path / "b.npz", cams=np.zeros(1))
     with pytest.raises(InputError, match=r"b\.npz lacks classes; it needs classes and cams"):
         cam_files(tmp_path)["b"]()
-    Image.new("RGB", (3, 2)).save(tmp_path / "colour.png")
-    with pytest.raises(InputError, match="mode RGB"):
+    Image.new("RGB", (3, 2), "white").save(tmp_path / "colour.png")
+    with pytest.raises(InputError, match="the colour #ffffff"):
         label_maps(tmp_path)["colour"]()

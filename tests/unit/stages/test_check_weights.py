@@ -5,7 +5,7 @@ from ssc.models import IRN, CAMClassifier, DeepLabV2
 from ssc.models.weights import read_header, save_weights
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json
-from ssc.stages.check_weights import check_weights, write_facts
+from ssc.stages.check_weights import check_start, check_weights, write_facts
 
 CLASSES = ["cat", "dog"]
 
@@ -64,3 +64,16 @@ def test_what_is_known_of_ready_weights_is_written(folder, tmp_path):
     with pytest.raises(InputError, match="class 1 of"):
         write_facts(path, stage="classifier", classes=tmp_path / "classes.txt", output=tmp_path / "other.json")
     assert not (tmp_path / "other.json").exists()
+
+
+def test_a_start_fits_its_network_alone(folder, tmp_path):
+    check_start(folder / "classifier.safetensors", key="irn.weights", network="tiny")
+    with pytest.raises(
+        InputError, match=r"^irn\.weights: .*classifier\.safetensors: .* the network needs .*check the backbone"
+    ):
+        check_start(folder / "classifier.safetensors", key="irn.weights", network="resnet50")
+    (tmp_path / "cut.safetensors").write_bytes((folder / "irn.safetensors").read_bytes()[:500])
+    with pytest.raises(
+        InputError, match=r"^classifier\.cdr\.weights: .*cut\.safetensors is not a readable safetensors"
+    ):
+        check_start(tmp_path / "cut.safetensors", key="classifier.cdr.weights", network="vgg19")

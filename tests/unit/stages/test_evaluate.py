@@ -218,15 +218,15 @@ def test_one_image_is_in_memory_at_a_time(tmp_path, monkeypatch):
 
 def colours(path: Path) -> Path:
     path.mkdir()
-    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path / "a.png")
+    Image.fromarray(np.ones((2, 2, 3), np.uint8)).save(path / "a.png")
     return path
 
 
 def test_colour_pictures_are_refused(tmp_path):
     flat = write_folder(tmp_path / "flat", {"a": np.zeros((2, 2), int)})
-    with pytest.raises(InputError, match="has mode RGB"):
+    with pytest.raises(InputError, match="has the colour #010101"):
         evaluate_folders(flat, colours(tmp_path / "rgb"))
-    with pytest.raises(InputError, match="has mode RGB"):
+    with pytest.raises(InputError, match="has the colour #010101"):
         evaluate_folders(tmp_path / "rgb", flat)
     with archive.write(tmp_path / "rgb.zip") as out:
         out.add_bytes("a.png", (tmp_path / "rgb" / "a.png").read_bytes())

@@ -99,7 +99,7 @@ def no_file(folder: Path) -> str:
     ("mask", "message"),
     [
         (no_file, r"gone\.png does not exist"),
-        (lambda folder: mask_png(folder, VALUES, "RGB"), r"mask\.png has mode RGB; a mask is"),
+        (lambda folder: mask_png(folder, VALUES, "RGB"), r"mask\.png has the colour #010101, which is no class's"),
         (lambda folder: mask_png(folder, VALUES[:, :9]), r"mask\.png is 9x10, its photo .*a\.jpg 14x10"),
         (lambda folder: mask_png(folder, VALUES.T), r"mask\.png is 10x14, its photo .*a\.jpg 14x10"),
         (lambda folder: mask_png(folder, VALUES + (VALUES == 2)), r"mask\.png of a holds 3; use 0\.\.2 and 255"),

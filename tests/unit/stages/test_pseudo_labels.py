@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ssc import archive
 from ssc.affinity import random_walk
@@ -12,6 +13,7 @@ from ssc.data.photos import read_image
 from ssc.models.irn import IRN
 from ssc.models.weights import save_weights
 from ssc.pseudo_labels import edge_map
+from ssc.stages import pseudo_labels as stage
 from ssc.stages.pseudo_labels import write_pseudo_labels
 from ssc.workflow.settings import PseudoLabels
 
@@ -105,3 +107,47 @@ def test_pseudo_labels_of_a_shard(irn, tiny_set, cam_archive, tmp_path, scale):
         assert 0 in labels and set(np.unique(labels)) <= {0, *row.labels}
         np.testing.assert_array_equal(mask == 1, confident_by_margins(scores, WALK.keep))
         assert set(np.unique(mask)) == {0, 1}
+
+
+def test_corrected_masks_win_over_the_walk(irn, tiny_set, cam_archive, tmp_path, monkeypatch):
+    """And are all that is made anew when one is mended or taken away."""
+    save_weights(tmp_path / "irn.safetensors", {"irn": (irn, IRN_OPTIONS)})
+    walked = []
+    infer = stage.infer
+
+    def note(propagate, rows, *arguments, **options):
+        walked.append([row.id for row in rows])
+        return infer(propagate, rows, *arguments, **options)
+
+    monkeypatch.setattr(stage, "infer", note)
+
+    def run(corrected=None):
+        write_pseudo_labels(
+            index=tiny_set,
+            shard="1-of-1",
+            cams=cam_archive,
+            weights=tmp_path / "irn.safetensors",
+            output=tmp_path / "labels.zip",
+            confidence=tmp_path / "mask.zip",
+            settings=WALK.model_copy(update={"corrected": corrected}),
+            device="cpu",
+        )
+        found = Archive(tmp_path / "labels.zip"), Archive(tmp_path / "mask.zip")
+        return [{name: each.labels(name) for name in "abc"} for each in found]
+
+    labels, masks = run()
+    mended = labels["b"].copy()
+    mended[:9, :9], mended[20:, 20:] = 3, 255
+    (tmp_path / "mended").mkdir()
+    Image.fromarray(mended.astype(np.uint8)).save(tmp_path / "mended" / "b.png")
+    new_labels, new_masks = run(str(tmp_path / "mended"))
+    np.testing.assert_array_equal(new_labels["b"], mended)
+    np.testing.assert_array_equal(new_masks["b"], mended != 255)
+    for name in "ac":
+        np.testing.assert_array_equal(new_labels[name], labels[name])
+        np.testing.assert_array_equal(new_masks[name], masks[name])
+    mended[:] = 2
+    Image.fromarray(mended.astype(np.uint8)).save(tmp_path / "mended" / "b.png")
+    assert (run(str(tmp_path / "mended"))[0]["b"] == 2).all()
+    np.testing.assert_array_equal(run()[0]["b"], labels["b"])
+    assert walked == [["a", "b", "c"], [], [], ["b"]]

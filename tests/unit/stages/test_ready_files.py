@@ -249,7 +249,7 @@ def test_pseudo_labels_are_those_of_the_folder(tiny_set, folder, labels, tmp_pat
         (lambda path: path.unlink(), "b.png does not exist; the folder that ready.pseudo_labels names"),
         (lambda path: save_png(path, np.zeros((29, 36), np.uint8)), "b.png is 36x29, its photo .*b.png 35x29"),
         (lambda path: save_png(path, np.full((29, 35), 4, np.uint8)), "b.png holds the label 4; use 0..3 and 255"),
-        (lambda path: save_png(path, np.zeros((29, 35, 3), np.uint8)), "b.png has mode RGB"),
+        (lambda path: save_png(path, np.ones((29, 35, 3), np.uint8)), "b.png has the colour #010101"),
     ],
 )
 def test_pseudo_labels_that_do_not_fit_are_named(tiny_set, folder, labels, tmp_path, change, sentence):
