@@ -29,8 +29,9 @@ def campaign(tmp_path_factory) -> Campaign:
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # of all processes of pytest-xdist
-    (base / "campaign").mkdir(exist_ok=True)
-    campaign = Campaign(base / "campaign", quick=True)
+    folder = base / "a campaign"  # project, photos and results in folders whose path has a space
+    folder.mkdir(exist_ok=True)
+    campaign = Campaign(folder, quick=True)
     with (base / "campaign.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # the first process makes it, the others wait
         _ = campaign.expected

@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
     The photos are larger than they may be, and shrunk.
     """
-    folder = tmp_path_factory.mktemp("run")
+    folder = tmp_path_factory.mktemp("a run")
     photos = folder / "my photos; touch x"
     rng = np.random.default_rng(0)
     rows = [("image", "labels", "split")]
