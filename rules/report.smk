@@ -272,6 +272,7 @@ rule preview_page:
         runtime=growing(120),
     params:
         later=later_archives,
+        later_made=lambda w: [Path(file).stat().st_mtime_ns for files in later_archives(w).values() for file in files],
         predicted=lambda w: resolved(w.experiment).prediction.split,
         dataset=config["dataset"]["name"],
         source=[source_digest("ssc.report.page"), file_digest(PAGE)],

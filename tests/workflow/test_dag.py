@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 
@@ -121,6 +122,12 @@ def test_the_page_shows_every_photo_and_a_preview_what_is_there(run):
         assert found["layers"] == ["cams", "pseudo_labels", "predictions"]
         assert "thumbnails(0," in page and list((own / f"{name}_thumbnails").glob("*.js")) == []
         assert ("What it cost" in page) == (name == "report")
+    assert run.planned("preview") == set()
+    archive = next((own / "pseudo_labels").glob("*.zip"))
+    before = archive.stat()
+    archive.touch()
+    assert run.planned("preview") == {"preview_page"}
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_preview_needs_no_more_than_cams(tmp_path):

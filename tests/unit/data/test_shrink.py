@@ -1,9 +1,11 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ssc.data import shrink as shrinking
 from ssc.data.index import Index, Row
 from ssc.data.photos import read_image
 from ssc.data.shrink import shrink
@@ -54,3 +56,24 @@ def test_copies_are_the_same_bytes(rows, tmp_path):
     index = Index(["cat", "dog"], rows)
     first, second = (shrink(index, tmp_path / name, max_side=100).rows[1] for name in "ab")
     assert Path(first.image).read_bytes() == Path(second.image).read_bytes()
+
+
+def test_copies_are_made_once(rows, tmp_path, monkeypatch):
+    """Snakemake empties the folder whenever the index is made again."""
+    folder, made, read = tmp_path / "photos", [], shrinking.read_for_resize
+    monkeypatch.setattr(shrinking, "read_for_resize", lambda path, target: made.append(path) or read(path, target))
+
+    def copies(side=100):
+        shutil.rmtree(folder, ignore_errors=True)
+        row = shrink(Index(["cat", "dog"], rows), folder, max_side=side).rows[1]
+        return Path(row.image).read_bytes(), np.asarray(Image.open(row.mask)).tolist()
+
+    first = copies()
+    assert copies() == first and len(made) == 1
+    Image.fromarray(np.ones((400, 300), np.uint8)).save(tmp_path / "phone.png")  # a mended mask
+    second = copies()
+    assert second[0] == first[0] and np.all(np.equal(second[1], 1)) and len(made) == 1
+    copies(200)
+    assert len(made) == 2 and len(list((tmp_path / ".photos").iterdir())) == 2  # what no photo needs any more is gone
+    monkeypatch.setattr(shrinking.os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    assert copies(200)[0] and len(made) == 2
