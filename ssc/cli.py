@@ -58,6 +58,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ssc {version('ssc')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
+    start = commands.add_parser(
+        "start",
+        help="write a table of labels for a folder of photos, from what is there",
+        description="From the names of the photos' folders, their file names up to a number (cat_001.jpg) or keywords "
+        "embedded in them. If there is a <folder>/classes.txt, the names in it, one per line, are the classes.",
+    )
+    start.set_defaults(function=_start)
+    start.add_argument("folder", type=Path, help="the photos, in any folders below")
+    start.add_argument(
+        "--from",
+        dest="source",
+        choices=["folders", "names", "keywords"],
+        help="where the labels are (default: where most photos have some)",
+    )
+    start.add_argument("--out", type=Path, help="table to write (default: <folder>/labels.csv)")
+    start.add_argument("--force", action="store_true", help=_FORCE)
+
     predict = commands.add_parser("predict", help="segment photos with a trained network")
     predict.set_defaults(function=_predict)
     predict.add_argument("photos", nargs="+", type=Path, help="image files, folders, or patterns such as '*.jpg'")
@@ -148,6 +165,18 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("other", nargs="?", type=Path, help="another run to compare it with")
 
     return parser
+
+
+def _start(options: argparse.Namespace) -> None:
+    from ssc.data.start import check_labels, label_folder, run_command
+    from ssc.data.summary import summary
+
+    folder, table = options.folder, options.out or options.folder / "labels.csv"
+    source = label_folder(folder, table, source=options.source, force=options.force)
+    print(f"Wrote {table} from the {source} of the photos.")
+    print(summary(check_labels(folder, table)))
+    print("Look the table over, then train:")
+    print(run_command(folder, table))
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -9,8 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ssc.archive import encode_labels
-from ssc.data.folder import files_below
-from ssc.data.photos import photo_suffixes
+from ssc.data.folder import files_below, own_photos
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic, write_text
 from ssc.runtime.outputs import check_outputs, note_output
@@ -38,11 +37,8 @@ def find_photos(sources: Iterable[str | Path], *, out: str | Path) -> dict[str, 
                 raise InputError(
                     f"{out} lies in {source}, whose pictures are all taken for photos; name a folder outside."
                 )
-            files = {
-                Path(name): path
-                for name, path in files_below(source).items()
-                if path.suffix.lower() in photo_suffixes()
-            }
+            below = files_below(source)
+            files = {Path(name): below[name] for name in own_photos(below)}
         elif source.is_file():
             files = {Path(source.name): source}
         else:
