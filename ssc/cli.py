@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="segment photos with a trained network")
     predict.set_defaults(function=_predict)
-    predict.add_argument("photos", nargs="+", type=Path, help="image files, folders, or patterns such as '*.jpg'")
+    predict.add_argument(
+        "photos", nargs="+", type=Path, help="image or video files, folders of images, or patterns such as '*.jpg'"
+    )
     predict.add_argument("--weights", required=True, type=Path, help="segmentation.safetensors of a run")
     predict.add_argument(
         "--out", required=True, type=Path, help="folder for <name>.png, <name>_overlay.png and predictions.csv"
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--crf", action=argparse.BooleanOptionalAction, help="refine the result with a dense CRF (default: as the run)"
     )
+    predict.add_argument("--fps", type=_number(0, 1000), help="frames to take of each second of a video (default: all)")
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n> (default: auto)")
     predict.add_argument("--force", action="store_true", help=_FORCE)
 
@@ -190,9 +193,9 @@ def _predict(options: argparse.Namespace) -> int:
     if options.crf is not None:
         changed["crf"] = settings.crf.model_copy(update={"enabled": options.crf})
     segmenter = load(options.weights, device=options.device, settings=settings.model_copy(update=changed))
-    shown, broken = segment_files(segmenter, photos, options.out)
+    shown, broken = segment_files(segmenter, photos, options.out, fps=options.fps)
     for name, classes in list(shown.items())[:_TOLD]:
-        print(f"{photos[name].name}: {', '.join(classes) or 'background only'}")
+        print(f"{photos.get(name, Path(name)).name}: {', '.join(classes) or 'background only'}")
     if len(shown) > _TOLD:
         print(f"... and {len(shown) - _TOLD} more")
     print(f"Wrote {len(shown)} masks to {options.out}; areas, confidences and colours are in predictions.csv.")
