@@ -58,9 +58,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ssc {version('ssc')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
+    start = commands.add_parser(
+        "start",
+        help="write a table of labels for a folder of photos, from what is there",
+        description="From the names of the photos' folders, their file names up to a number (cat_001.jpg) or keywords "
+        "embedded in them. If there is a <folder>/classes.txt, the names in it, one per line, are the classes.",
+    )
+    start.set_defaults(function=_start)
+    start.add_argument("folder", type=Path, help="the photos, in any folders below")
+    start.add_argument(
+        "--from",
+        dest="source",
+        choices=["folders", "names", "keywords"],
+        help="where the labels are (default: where most photos have some)",
+    )
+    start.add_argument("--out", type=Path, help="table to write (default: <folder>/labels.csv)")
+    start.add_argument("--force", action="store_true", help=_FORCE)
+
     predict = commands.add_parser("predict", help="segment photos with a trained network")
     predict.set_defaults(function=_predict)
-    predict.add_argument("photos", nargs="+", type=Path, help="image files, folders, or patterns such as '*.jpg'")
+    predict.add_argument(
+        "photos", nargs="+", type=Path, help="image or video files, folders of images, or patterns such as '*.jpg'"
+    )
     predict.add_argument("--weights", required=True, type=Path, help="segmentation.safetensors of a run")
     predict.add_argument(
         "--out", required=True, type=Path, help="folder for <name>.png, <name>_overlay.png and predictions.csv"
@@ -69,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--crf", action=argparse.BooleanOptionalAction, help="refine the result with a dense CRF (default: as the run)"
     )
+    predict.add_argument("--fps", type=_number(0, 1000), help="frames to take of each second of a video (default: all)")
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n> (default: auto)")
     predict.add_argument("--force", action="store_true", help=_FORCE)
 
@@ -150,6 +170,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _start(options: argparse.Namespace) -> None:
+    from ssc.data.start import check_labels, label_folder, run_command
+    from ssc.data.summary import summary
+
+    folder, table = options.folder, options.out or options.folder / "labels.csv"
+    source = label_folder(folder, table, source=options.source, force=options.force)
+    print(f"Wrote {table} from the {source} of the photos.")
+    print(summary(check_labels(folder, table)))
+    print("Look the table over, then train:")
+    print(run_command(folder, table))
+
+
 def _predict(options: argparse.Namespace) -> int:
     from ssc.photo_files import check_segment_files, find_photos, segment_files
     from ssc.segmenter import load, settings_beside
@@ -161,9 +193,9 @@ def _predict(options: argparse.Namespace) -> int:
     if options.crf is not None:
         changed["crf"] = settings.crf.model_copy(update={"enabled": options.crf})
     segmenter = load(options.weights, device=options.device, settings=settings.model_copy(update=changed))
-    shown, broken = segment_files(segmenter, photos, options.out)
+    shown, broken = segment_files(segmenter, photos, options.out, fps=options.fps)
     for name, classes in list(shown.items())[:_TOLD]:
-        print(f"{photos[name].name}: {', '.join(classes) or 'background only'}")
+        print(f"{photos.get(name, Path(name)).name}: {', '.join(classes) or 'background only'}")
     if len(shown) > _TOLD:
         print(f"... and {len(shown) - _TOLD} more")
     print(f"Wrote {len(shown)} masks to {options.out}; areas, confidences and colours are in predictions.csv.")

@@ -13,6 +13,10 @@ STD = (0.229, 0.224, 0.225)
 EPSILON = 1e-5
 """What keeps a division by a maximum, a sum or a count of zero finite, in all formulas of the method."""
 
+FEW_PHOTOS = 10
+"""Fewer training photos of a class are learned by heart: masks of 30 photos of four classes, of 4 to 23 photos each,
+spilled over in many."""
+
 Registry = dict
 """A dictionary annotated as `Registry[str, ...]` is a table of which each run uses the entries that its settings name.
 

@@ -43,8 +43,7 @@ def check_table(index: Index) -> None:
     files = {}
     for row in index.rows:
         for name in (row.id, row.image, row.mask):
-            if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-                raise InputError(f"{name!r} holds a line break or another control character; rename the file.")
+            check_name(name)
         other = files.setdefault(row.image, row)
         if other is not row:
             raise InputError(
@@ -69,6 +68,16 @@ def check_table(index: Index) -> None:
         tell(f"Warning: no training image shows {', '.join(absent)}; it cannot be learned.")
     if len(train) > 1 and (always := [name for k, name in names.items() if counts[k] == len(train)]):
         tell(f"Warning: every training image shows {', '.join(always)}; nothing tells where it is not.")
+
+
+def check_name(name: str) -> None:
+    """Check that text files can carry a file's name.
+
+    Raises:
+        InputError: it holds a control character, or bytes that are no text.
+    """
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise InputError(f"{name!r} holds a line break or another control character; rename the file.")
 
 
 def check_images(index: Index, *, max_pixels: int, threads: int = 8) -> Index:

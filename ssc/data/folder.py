@@ -1,6 +1,7 @@
 """A plain folder of photos with one CSV of image labels: the way to bring one's own data."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,9 @@ from ssc.data.label_table import plain, read_label_table
 from ssc.data.photos import photo_suffixes
 from ssc.runtime.errors import InputError, refuse
 from ssc.runtime.progress import tell
+
+# Hidden files, among them those that a Mac adds to each (`._1.jpg`), and thumbnails of network disks.
+_NOT_OWN = re.compile(r"\.|@eaDir$|__MACOSX$")
 
 
 def index_folder(
@@ -89,11 +93,19 @@ def files_below(folder: str | Path) -> dict[str, Path]:
     }
 
 
-def _tell_left_out(folder: Path, photos: set[str], taken: set[str], table: Path) -> None:
+def own_photos(names: Iterable[str]) -> list[str]:
+    """Those of `files_below` that are photos, sorted; neither hidden ones nor thumbnails that programs have made."""
     suffixes = photo_suffixes()
-    left = sorted(
-        name for name in photos if f"{folder}/{name}" not in taken and PurePosixPath(name).suffix.lower() in suffixes
+    paths = {name: PurePosixPath(name) for name in names}
+    return sorted(
+        name
+        for name, path in paths.items()
+        if path.suffix.lower() in suffixes and not any(map(_NOT_OWN.match, path.parts))
     )
+
+
+def _tell_left_out(folder: Path, photos: set[str], taken: set[str], table: Path) -> None:
+    left = [name for name in own_photos(photos) if f"{folder}/{name}" not in taken]
     if left:
         tell(f"{len(left)} photos of {folder} are not in {table} and are left out, such as {left[0]}.")
 

@@ -24,7 +24,9 @@ _COLUMNS = {
     "labels": ("labels", "label", "classes", "class", "tags"),
     "split": ("split",),
 }
-_BACKGROUND = ("background", "_background_", "__background__")
+BACKGROUND = ("background", "_background_", "__background__")
+"""Labels, as `plain` has them, of a photo that shows none of the classes."""
+
 _NO_CLASS = ("none", "nan", "null", "n/a", "unlabeled", "unlabelled", "__ignore__", "ignore", "unknown", "?")
 _TOLD = 5  # lines named of one finding
 
@@ -65,7 +67,7 @@ def read_label_table(path: str | Path, *, classes: str | Path | None = None) -> 
     path = Path(path)
     listed = None if classes is None else class_list(classes)
     known = {plain(name) for name in listed or ()}
-    faults, cells = [], [(cell, _split_labels(cell.labels, known)) for cell in _cells(path)]
+    faults, cells = [], [(cell, split_labels(cell.labels, known)) for cell in _cells(path)]
     names = _resolve(Counter(name for _, found in cells for name in found), listed)
     lines = defaultdict(list)
     entries: dict[PurePosixPath, Entry] = {}
@@ -98,7 +100,7 @@ def class_list(path: str | Path) -> list[str]:
         InputError: the file cannot be read.
     """
     names = read_classes(path)
-    first = next((k for k, name in enumerate(names) if name.casefold() not in (*_BACKGROUND, "__ignore__")), len(names))
+    first = next((k for k, name in enumerate(names) if name.casefold() not in (*BACKGROUND, "__ignore__")), len(names))
     return names[first:]
 
 
@@ -161,7 +163,7 @@ def plain(name: str) -> str:
     return re.sub(r"\s+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
-def _split_labels(cell: str, known: Set[str]) -> list[str]:
+def split_labels(cell: str, known: Set[str]) -> list[str]:
     """The names in a cell; a known name, as `plain` has it, may hold a comma or a bar itself."""
     parts = []
     for part in cell.split(";"):
@@ -178,9 +180,9 @@ def _resolve(counts: Mapping[str, int], listed: Sequence[str] | None) -> dict[st
     found = {}
     for name in counts:
         key = plain(name)
-        if name in exact or (key in classes and not (listed is None and key in (*_BACKGROUND, *_NO_CLASS))):
+        if name in exact or (key in classes and not (listed is None and key in (*BACKGROUND, *_NO_CLASS))):
             found[name] = name if name in exact else classes[key]
-        elif key in _BACKGROUND:
+        elif key in BACKGROUND:
             found[name] = ""
     return found
 

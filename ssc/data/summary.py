@@ -4,9 +4,9 @@ import re
 from collections import Counter, defaultdict
 from pathlib import PurePosixPath
 
+from ssc.constants import FEW_PHOTOS
 from ssc.data.index import SPLITS, Index
 
-_FEW = 10  # training photos below which a class is named
 _TOLD = 40  # classes that are listed one by one
 
 # What programs and people add to the name of a copy.
@@ -25,10 +25,10 @@ def summary(index: Index) -> str:
     by_class = [(name, counts[label]) for label, name in enumerate(index.classes, start=1)]
     width = max(len(name) for name in index.classes)
     lines.append(f"Training photos of {index.num_classes} classes:")
-    shown = by_class if len(by_class) <= _TOLD else [(name, count) for name, count in by_class if count < _FEW]
-    lines += [f"  {name:<{width}} {count:>7}{'  few' if count < _FEW else ''}" for name, count in shown]
+    shown = by_class if len(by_class) <= _TOLD else [(name, count) for name, count in by_class if count < FEW_PHOTOS]
+    lines += [f"  {name:<{width}} {count:>7}{'  few' if count < FEW_PHOTOS else ''}" for name, count in shown]
     if len(shown) < len(by_class):
-        least = min(count for _, count in by_class if count >= _FEW)
+        least = min(count for _, count in by_class if count >= FEW_PHOTOS)
         lines.append(f"  {len(by_class) - len(shown)} more, of {least} and more")
     if copies := _copies(index):
         lines.append(f"Names that look like copies: {len(copies)}, such as {' and '.join(copies[0][:2])}")

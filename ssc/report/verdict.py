@@ -6,6 +6,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+from ssc.constants import FEW_PHOTOS
+
 LIGHTS = ("green", "yellow", "red")
 """From good to bad."""
 
@@ -39,8 +41,6 @@ LACKING = Limits(yellow=0.2, red=0.5)
 FOREIGN = Limits(yellow=0.2, red=0.5)
 # Of the classes: one that never appears is a fault of its own; where half of them do not, the run has no result.
 NEVER = Limits(yellow=0, red=0.5)
-# Fewer are learned by heart: masks of 30 photos of four classes, of 4 to 23 photos each, spilled over in many.
-FEW_PHOTOS = 10
 # Mean share of a photo's area. Things leave a tenth of their photos free; 0.5 % is 30 x 30 pixels of 500 x 375.
 LARGE, SMALL = 0.9, 0.005
 # Mean IoU. At a half, what two maps share is as much as what they do not; at a quarter it is a third of that.

@@ -108,6 +108,9 @@ def test_evaluate_of_ignored_pixels_alone_is_an_error(tmp_path, capsys):
         (["import-weights", "backbone", "{weights}", "{weights}"], "is read by this command and would be replaced"),
         (["convert-cams", "{photo}", "{folder}/out"], "holds no .npy file"),
         (["verify", "{photo}"], "{photo}"),
+        (["start", "{empty}"], "holds no photo"),
+        (["start", "{folder}", "--from", "exif"], "--from: invalid choice: 'exif'"),
+        (["start", "{folder}", "--out", "{photo}"], "photo.jpg exists and is not what this command wrote"),
         (["predikt"], "Argument command: invalid choice: 'predikt'"),
         (["predict", "--wieghts", "x"], "The following arguments are required"),
         ([], "The following arguments are required: command"),
@@ -250,6 +253,20 @@ def test_predict_does_as_the_run_did(weights, photo, tmp_path):
     assert predict(weights, photo, "--out", plain, "--scales", "1", "--no-crf") == 0
     expected = predict_steps(networks, image, flip=True)[-1]
     np.testing.assert_array_equal(np.asarray(Image.open(plain / "photo.png")), expected)
+
+
+def test_start_prints_the_balance_and_the_command_that_trains(tmp_path, capsys):
+    for name in ("cat/1.jpg", "dog/2.jpg", "dog/3.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+    assert main(["start", str(tmp_path)]) == 0
+    assert (tmp_path / "labels.csv").read_text() == "image,labels\ncat/1.jpg,cat\ndog/2.jpg,dog\ndog/3.jpg,dog\n"
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"Wrote {tmp_path}/labels.csv from the folders of the photos."
+    assert {"  cat       1  few", "  dog       2  few"} < set(told)
+    assert told[-1].startswith("snakemake --cores all --configfile config/folder.yaml --config 'dataset={")
+    assert main(["start", str(tmp_path), "--from", "keywords", "--out", str(tmp_path / "other.csv")]) == 1
+    assert "keywords of the photos" in capsys.readouterr().err
 
 
 def test_load_is_a_function_of_photos(weights, photo):
