@@ -158,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", required=True, type=Path, help="folder to make; the photos are copied into it")
     export.add_argument("--segmentation", choices=["rle", "polygons"], help="for coco (default: rle)")
 
+    onnx = commands.add_parser("export-onnx", help="write a trained network for other programs: docs/exporting.md")
+    onnx.set_defaults(function=_export_onnx)
+    onnx.add_argument("weights", type=Path, help="segmentation.safetensors of a run")
+    onnx.add_argument("output", type=Path, help="ONNX file to write")
+    onnx.add_argument("--force", action="store_true", help=_FORCE)
+
     verify = commands.add_parser(
         "verify",
         help="compare a run's files with its manifest, or two runs with each other",
@@ -265,6 +271,13 @@ def _export(options: argparse.Namespace) -> None:
     print(f"Wrote {done.images} masks to {options.out}.")
     if done.ignored and options.to != "voc":
         print(f"{100 * done.ignored:.2f} % of their pixels are ignored (255), which {options.to} has as background.")
+
+
+def _export_onnx(options: argparse.Namespace) -> None:
+    from ssc.interop.onnx_file import export_onnx
+
+    export_onnx(options.weights, options.output, force=options.force)
+    print(f"Wrote {options.output}: photos in, labels and probabilities out, at one scale and without CRF.")
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -36,3 +36,9 @@ def voc_palette() -> list[int]:
         for label in range(256)
         for channel in range(3)
     ]
+
+
+def voc_colours() -> list[str]:
+    """The colours of `voc_palette` as `#rrggbb`, of label 0, of label 1, ..."""
+    digits = bytes(voc_palette()).hex()
+    return [f"#{digits[start : start + 6]}" for start in range(0, len(digits), 6)]

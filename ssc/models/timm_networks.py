@@ -81,8 +81,9 @@ class TimmBackbone(Backbone):
             image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         maps = list(self.network(image))
         if self.cuts:
-            pairs = zip(maps, self.strides, strict=True)
-            maps = [each[..., : -(-height // stride), : -(-width // stride)] for each, stride in pairs]
+            # No -(-height // stride): ONNX divides whole numbers towards zero.
+            sizes = [((height + stride - 1) // stride, (width + stride - 1) // stride) for stride in self.strides]
+            maps = [each[..., :rows, :columns] for each, (rows, columns) in zip(maps, sizes, strict=True)]
         return maps
 
     @torch.no_grad()

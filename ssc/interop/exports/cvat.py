@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ssc.constants import voc_palette
+from ssc.constants import voc_colours
 from ssc.interop.exports.masks import Mask, regions, run_lengths
 from ssc.runtime.files import write_json, write_text
 
@@ -14,10 +14,9 @@ def write_cvat(folder: Path, masks: Iterable[Mask], classes: Sequence[str], *, s
 
     A mask is its bounding box in pixels, and lengths of runs in it, row by row: outside, inside and so on.
     """
-    palette = bytes(voc_palette()).hex()
+    colours = voc_colours()
     labels = [
-        {"name": name, "color": f"#{palette[6 * k : 6 * k + 6]}", "type": "any", "attributes": []}
-        for k, name in enumerate(classes, start=1)
+        {"name": name, "color": colours[k], "type": "any", "attributes": []} for k, name in enumerate(classes, start=1)
     ]
     write_json(folder / "labels.json", labels)
     root = ElementTree.Element("annotations")

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ssc.constants import voc_palette
+from ssc.constants import voc_colours
 from ssc.interop.exports.masks import Mask, run_lengths
 from ssc.runtime.files import write_text
 
@@ -59,8 +59,8 @@ def _interface(classes: Sequence[str]) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")
     labels = ElementTree.SubElement(view, "BrushLabels", name="mask", toName="image")
-    palette = bytes(voc_palette()).hex()
+    colours = voc_colours()
     for k, name in enumerate(classes, start=1):
-        ElementTree.SubElement(labels, "Label", value=name, background=f"#{palette[6 * k : 6 * k + 6]}")
+        ElementTree.SubElement(labels, "Label", value=name, background=colours[k])
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"
