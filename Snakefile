@@ -98,20 +98,22 @@ onstart:
             stages = ", ".join(stage for stage, maker in shared.items() if maker == name)
             print(f"In {RESULTS}/{name}/, since experiment {name} has the same settings for them: {stages}.")
     run = resolved(config["experiment"])
-    fetched = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "download_weights"]
+    needed = [*workflow.dag.needrun_jobs()]
+    fetched = [job for job in needed if job.rule.name == "download_weights"]
     cached = "download_weights" in (workflow.workflow_settings.cache or ())
     try:
-        check_starts(workflow.dag.needrun_jobs())
+        check_starts(needed)
         if not cached:
             check_downloads({job.wildcards.network: job.output[0] for job in fetched})
         # Without an index yet, or anew after a part of it was damaged, its rule looks whether there is room.
         if Path(INDEX).exists() and Path(CLASSES).exists():
             for file in (INDEX, CLASSES):
                 check_file(file)
-            if experiments.selects_on_val(run):
-                check_val_masks(read_index(INDEX))
-            if run.pseudo_labels.corrected:
-                check_corrected(read_index(INDEX), run.pseudo_labels.corrected)
+            if all(job.rule.name != "index" for job in needed):  # which looks at the new index itself
+                if experiments.selects_on_val(run):
+                    check_val_masks(read_index(INDEX))
+                if run.pseudo_labels.corrected:
+                    check_corrected(read_index(INDEX), run.pseudo_labels.corrected)
             print(check_room(read_index(INDEX), run, RESULTS, owners=shared))
         elif experiments.foreign_networks(run):
             check_networks(run)

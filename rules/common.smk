@@ -210,16 +210,17 @@ def check_starts(jobs):
         from ssc.runtime.device import select_device  # with torch, which the reading of the workflow can spare
 
         select_device(config["device"])
-    files = {}
+    starts = {}
     for job in jobs:
         stage, run = stages[job.rule.name], resolved(job.wildcards.experiment)
-        files[job.input.get("initial") or None] = f"{stage}.weights", getattr(run, stage).backbone
-        files[job.input.get("loss_weights") or None] = "classifier.cdr.weights", run.classifier.cdr.network
-    for file, (key, network) in files.items():
+        own, cdr = getattr(run, stage), run.classifier.cdr
+        starts[job.input.get("initial") or None, own.backbone, own.output_stride] = f"{stage}.weights"
+        starts[job.input.get("loss_weights") or None, cdr.network, None] = "classifier.cdr.weights"
+    for (file, network, stride), key in starts.items():
         if file and Path(file).exists() and not file.startswith(f"{RESULTS}/"):
             from ssc.stages.check_weights import check_start  # likewise
 
-            check_start(file, key=key, network=network)
+            check_start(file, key=key, network=network, output_stride=stride)
 
 
 def selects(wildcards):

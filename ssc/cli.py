@@ -179,10 +179,14 @@ def _parser() -> argparse.ArgumentParser:
 def _start(options: argparse.Namespace) -> None:
     from ssc.data.start import check_labels, label_folder, run_command
     from ssc.data.summary import summary
+    from ssc.runtime.outputs import is_others
 
     folder, table = options.folder, options.out or options.folder / "labels.csv"
-    source = label_folder(folder, table, source=options.source, force=options.force)
-    print(f"Wrote {table} from the {source} of the photos.")
+    if table.suffix == ".csv" and is_others(table, command="start") and not options.force:
+        print(f"{table} is there and stays as it is; --force writes it anew.")
+    else:
+        source = label_folder(folder, table, source=options.source, force=options.force)
+        print(f"Wrote {table} from the {source} of the photos.")
     print(summary(check_labels(folder, table)))
     print("Look the table over, then train:")
     print(run_command(folder, table))

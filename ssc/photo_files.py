@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ssc.archive import encode_labels
-from ssc.data.folder import files_below, own_photos
+from ssc.data.folder import files_below, is_own, own_photos
 from ssc.data.videos import check_video_reader, frame_count, is_video, read_frames
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic
@@ -44,7 +44,7 @@ def find_photos(sources: Iterable[str | Path], *, out: str | Path) -> dict[str, 
                 )
             below = files_below(source)
             files = {Path(name): below[name] for name in own_photos(below)}
-            if videos := sorted(name for name in below if is_video(name)):
+            if videos := sorted(name for name in below if is_video(name) and is_own(name)):
                 tell(f"{len(videos)} videos of {source} are left, such as {videos[0]}; name those that are meant.")
         elif source.is_file():
             files = {Path(source.name): source}

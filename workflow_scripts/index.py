@@ -26,7 +26,7 @@ with job(snakemake):
         check_corrected(index, run.pseudo_labels.corrected)
     check_room(index, run, Path(output).parent)
     if max_side := snakemake.params.dataset.get("max_side"):
-        index = shrink(index, snakemake.output.photos, max_side=max_side)
+        index = shrink(index, snakemake.output.photos, max_side=max_side, code=snakemake.params.source)
     write_index(output, index, needed=config["prediction"]["split"])
     write_parts(output, index, config["shards"])
     tell(summary(index))

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from ssc.data.coco import index_coco
-from ssc.data.folder import files_below, index_folder
+from ssc.data.folder import files_below, index_folder, is_own, own_photos
 from ssc.data.index import Index
 from ssc.data.releases import release_folders
 from ssc.data.voc import index_voc
@@ -49,17 +49,23 @@ def folder_state(dataset: dict, key: str) -> str | None:
         key: `images` or `masks`.
     """
     folder = dataset["kind"] == "folder" and dataset[key] and Path(dataset["root"]) / dataset[key]
-    return files_state(folder) if folder else None
+    return files_state(folder, photos=key == "images") if folder else None
 
 
 @cache
-def files_state(folder: Path) -> str:
-    """Digest, 16 hexadecimal digits, of the names, sizes and times of all files below a folder."""
-    digest = hashlib.sha256()
-    for name, path in sorted(files_below(folder).items()):
+def files_state(folder: Path, *, photos: bool = False) -> str:
+    """Digest, 16 hexadecimal digits, of the names, sizes and times of the files below a folder, hidden ones left out.
+
+    Args:
+        folder: it need not exist.
+        photos: only these count, beside which there may be anything.
+    """
+    digest, found = hashlib.sha256(), files_below(folder)
+    for name in own_photos(found) if photos else sorted(filter(is_own, found)):
+        path = found[name]
         try:
-            found = path.stat()
-            state = found.st_size, found.st_mtime_ns
+            status = path.stat()
+            state = status.st_size, status.st_mtime_ns
         except OSError:  # a link to nothing
             state = None
         digest.update(repr((name, state)).encode())

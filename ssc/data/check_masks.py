@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssc.constants import IGNORE, voc_palette
+from ssc.constants import IGNORE
 from ssc.data.index import Index, Row
-from ssc.data.masks import open_mask, read_mask
+from ssc.data.masks import palette_labels, read_mask
 from ssc.runtime.errors import InputError
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import tell
-
-_VOC = {tuple(voc_palette()[3 * label : 3 * label + 3]): label for label in reversed(range(256))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +75,7 @@ def check_masks(index: Index, *, threads: int = 8) -> None:
 
 
 def _look(row: Row) -> _Seen:
-    with open_mask(row.mask) as image:
-        palette = image.getpalette() if image.mode == "P" else None
-    values = tuple(np.unique(read_mask(row.mask)).tolist())
-    colours = {value: tuple(palette[3 * value : 3 * value + 3]) for value in values} if palette else {}
-    known = bool(colours) and all(colour in _VOC for colour in colours.values())
-    return _Seen(row, values, {value: _VOC[colour] for value, colour in colours.items()} if known else {})
+    return _Seen(row, tuple(np.unique(read_mask(row.mask)).tolist()), palette_labels(row.mask))
 
 
 def _ids(classes: Sequence[str]) -> str:

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from ssc.constants import IGNORE
-from ssc.data.folder import files_below
+from ssc.data.folder import files_below, is_own
 from ssc.data.index import Index, Row
-from ssc.data.masks import read_mask
+from ssc.data.masks import palette_labels, read_mask
 from ssc.data.photos import open_photo, upright_size
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import tell
@@ -29,9 +29,15 @@ def read_corrected(path: str | Path, row: Row, num_classes: int) -> np.ndarray:
     A larger map of the same shape is that of a photo that was shrunk (`dataset.max_side`), and is shrunk too.
 
     Raises:
-        InputError: the map cannot be read, holds another label, or has another shape than the photo.
+        InputError: the map cannot be read, holds another label, has VOC's colours in another order, or another shape
+            than the photo.
     """
     labels = read_mask(path)
+    if any(value != label for value, label in palette_labels(path).items()):
+        raise InputError(
+            f"{path} has a palette in another order than VOC's, so that it shows other classes than its numbers say; "
+            "save it in colours (RGB), or with VOC's palette as it is."
+        )
     if (wrong := labels[(labels > num_classes) & (labels != IGNORE)]).size:
         raise InputError(f"{path} holds the label {wrong[0]}; use 0..{num_classes} and {IGNORE}.")
     with open_photo(row.image) as photo:
@@ -56,7 +62,7 @@ def check_corrected(index: Index, folder: str | Path) -> None:
     if not Path(folder).is_dir():
         raise InputError(f"{_KEY}: {folder} is no folder; correct its path.")
     rows = {f"{row.id}.png": row for row in reversed(index.rows)}  # of two splits with one name, train
-    names = sorted(name for name in files_below(folder) if not Path(name).name.startswith("."))
+    names = sorted(filter(is_own, files_below(folder)))
     if not names:
         raise InputError(f"{_KEY}: {folder} is empty; put the mended masks there, named <image id>.png.")
     if strays := [name for name in names if name not in rows]:
@@ -64,10 +70,15 @@ def check_corrected(index: Index, folder: str | Path) -> None:
             f"{_KEY}: {folder}/{strays[0]} is of no photo; a mended mask is named after its photo, such as "
             f"{index.rows[0].id}.png."
         )
+    unlabelled = []
     for name in names:
-        read_corrected(Path(folder) / name, rows[name], index.num_classes)
+        shown = {*np.unique(read_corrected(Path(folder) / name, rows[name], index.num_classes)).tolist()}
+        if more := shown - {0, IGNORE, *rows[name].labels}:
+            unlabelled.append(f"{name}, which shows {index.classes[min(more) - 1]}")
     used = [name for name in names if rows[name].split == "train"]
     told = f"{len(used)} training photos have a corrected mask in {folder}."
     if idle := [name for name in names if name not in used]:
         told += f" Those of {len(idle)} others, such as {idle[0]}, are not used: no network is trained on these photos."
     tell(told)
+    if unlabelled:
+        tell(f"Warning: {len(unlabelled)} of them show what their photos' labels lack, such as {unlabelled[0]}.")

@@ -93,15 +93,15 @@ def files_below(folder: str | Path) -> dict[str, Path]:
     }
 
 
+def is_own(name: str) -> bool:
+    """Whether one of `files_below` is neither hidden nor a thumbnail that a program has made."""
+    return not any(map(_NOT_OWN.match, PurePosixPath(name).parts))
+
+
 def own_photos(names: Iterable[str]) -> list[str]:
-    """Those of `files_below` that are photos, sorted; neither hidden ones nor thumbnails that programs have made."""
+    """Those of `files_below` that are photos of one's own, sorted."""
     suffixes = photo_suffixes()
-    paths = {name: PurePosixPath(name) for name in names}
-    return sorted(
-        name
-        for name, path in paths.items()
-        if path.suffix.lower() in suffixes and not any(map(_NOT_OWN.match, path.parts))
-    )
+    return sorted(name for name in names if PurePosixPath(name).suffix.lower() in suffixes and is_own(name))
 
 
 def _tell_left_out(folder: Path, photos: set[str], taken: set[str], table: Path) -> None:

@@ -27,7 +27,9 @@ _COLUMNS = {
 BACKGROUND = ("background", "_background_", "__background__")
 """Labels, as `plain` has them, of a photo that shows none of the classes."""
 
-_NO_CLASS = ("none", "nan", "null", "n/a", "unlabeled", "unlabelled", "__ignore__", "ignore", "unknown", "?")
+NO_CLASS = ("none", "nan", "null", "n/a", "unlabeled", "unlabelled", "__ignore__", "ignore", "unknown", "?")
+"""What stands where nobody knows, likewise."""
+
 _TOLD = 5  # lines named of one finding
 
 
@@ -180,7 +182,7 @@ def _resolve(counts: Mapping[str, int], listed: Sequence[str] | None) -> dict[st
     found = {}
     for name in counts:
         key = plain(name)
-        if name in exact or (key in classes and not (listed is None and key in (*BACKGROUND, *_NO_CLASS))):
+        if name in exact or (key in classes and not (listed is None and key in (*BACKGROUND, *NO_CLASS))):
             found[name] = name if name in exact else classes[key]
         elif key in BACKGROUND:
             found[name] = ""
@@ -193,7 +195,7 @@ def _unclear(lines: Mapping[str, list[int]], names: Mapping[str, str], listed: S
     for name in lines:
         if name in names:
             continue
-        if plain(name) in _NO_CLASS:
+        if plain(name) in NO_CLASS:
             faults.append(
                 f"{_where(lines[name])}: {name!r} is no class; leave the cell empty where a photo shows none of the "
                 "classes, and drop the line where nobody knows"

@@ -14,7 +14,7 @@ from ssc.runtime.errors import InputError
 
 _FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # JPEG would change the labels
 _KIND = "a mask is an 8-bit palette or greyscale PNG of class ids, or one of VOC's colours"
-_CODE = np.array([1 << 16, 1 << 8, 1])  # a colour as a number
+_CODE = np.array([1 << 16, 1 << 8, 1], np.int32)  # a colour as a number
 _CODES, _LABELS = np.unique(np.reshape(voc_palette(), (256, 3)) @ _CODE, return_index=True)
 _LABELS = _LABELS.astype(np.uint8)
 
@@ -144,8 +144,29 @@ def open_mask(path: str | Path) -> Image.Image:
     return image
 
 
+def palette_labels(path: str | Path) -> dict[int, int]:
+    """The labels that the values of a label map are by the colours of its palette; none where a colour is not VOC's.
+
+    Raises:
+        InputError: see `read_mask`.
+    """
+    with open_mask(path) as image:
+        palette = image.getpalette() if image.mode == "P" else None
+    if not palette:
+        return {}
+    colours = np.zeros((256, 3), np.int32)
+    colours.reshape(-1)[: len(palette)] = palette
+    codes, values = colours @ _CODE, np.unique(read_mask(path))
+    found = np.searchsorted(_CODES, codes[values]).clip(max=len(_CODES) - 1)
+    if (_CODES[found] != codes[values]).any():
+        return {}
+    return dict(zip(values.tolist(), _LABELS[found].tolist(), strict=True))
+
+
 def _labels_of_colours(pixels: np.ndarray, path: str | Path) -> np.ndarray:
     """Labels (H, W) of colours (H, W, 3 or 4), as painting programs and CVAT write those of a palette."""
+    if pixels.shape[2] == 4 and (pixels[..., 3] < 255).any():
+        raise InputError(f"{path} has transparent pixels; paint them as background, as a class, or as what is ignored.")
     codes = pixels[..., :3] @ _CODE
     found = np.searchsorted(_CODES, codes).clip(max=len(_CODES) - 1)
     if (wrong := codes[_CODES[found] != codes]).size:

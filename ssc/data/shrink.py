@@ -18,7 +18,7 @@ from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import tell, track
 
 
-def shrink(index: Index, folder: str | Path, *, max_side: int, threads: int = 8) -> Index:
+def shrink(index: Index, folder: str | Path, *, max_side: int, code: object = None, threads: int = 8) -> Index:
     """Index of the photos and masks at a size of at most `max_side` pixels; the larger ones are copied, upright.
 
     What was copied before is linked from the hidden folder `.<folder>` beside, since Snakemake empties the other.
@@ -27,26 +27,27 @@ def shrink(index: Index, folder: str | Path, *, max_side: int, threads: int = 8)
         index: all images, whose files are good.
         folder: for the copies, `<image id>.jpg` and, of a mask, `<image id>.png`.
         max_side: of a photo's longer side.
+        code: another JSON value when the code that makes copies is another.
         threads: files read at the same time.
     """
     folder = Path(folder)
     kept = folder.with_name(f".{folder.name}")
     for place in (folder, kept):
         place.mkdir(parents=True, exist_ok=True)
-    found = parallel_map(lambda row: _shrunk(row, folder, kept, max_side), index.rows, threads)
+    found = parallel_map(lambda row: _shrunk(row, folder, kept, max_side, code), index.rows, threads)
     rows, names = [], set()
     for row, used in track(found, "photos", len(index.rows)):
         rows.append(row)
         names.update(used)
     for stale in kept.iterdir():
-        if stale.name not in names:
+        if stale.name not in names and stale.is_file():
             stale.unlink()
     if copies := sum(new is not old for new, old in zip(rows, index.rows, strict=True)):
         tell(f"{copies} photos are larger than {max_side} pixels (dataset.max_side); copies of that size are used.")
     return Index(index.classes, rows)
 
 
-def _shrunk(row: Row, folder: Path, kept: Path, max_side: int) -> tuple[Row, list[str]]:
+def _shrunk(row: Row, folder: Path, kept: Path, max_side: int, code: object) -> tuple[Row, list[str]]:
     """The row of the copy, and the names under which its files are kept."""
     with open_photo(row.image) as photo:
         upright = upright_size(photo)
@@ -66,7 +67,7 @@ def _shrunk(row: Row, folder: Path, kept: Path, max_side: int) -> tuple[Row, lis
         small.save(path, "png")
 
     digest = hashlib.sha256(f"{row.digest} {max_side}".encode()).hexdigest()[:32]
-    sources = [row.id, digest, file_digest(__file__)]
+    sources = [row.id, digest, code]
     kinds = [(folder / f"{row.id}.jpg", shrink_photo, sources)]
     if row.mask:
         kinds.append((folder / f"{row.id}.png", shrink_mask, [*sources, file_digest(row.mask)]))

@@ -1,11 +1,13 @@
 """The first table of labels for a folder of photos, from what their folders, names or keywords say already."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import re
 import shlex
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
@@ -15,7 +17,7 @@ from ssc.data.check import check_name, check_table
 from ssc.data.folder import files_below, index_folder, own_photos
 from ssc.data.index import Index
 from ssc.data.keywords import photo_keywords
-from ssc.data.label_table import BACKGROUND, class_list, plain, split_labels
+from ssc.data.label_table import BACKGROUND, NO_CLASS, class_list, plain, split_labels
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_text
 from ssc.runtime.outputs import check_outputs, note_output
@@ -68,6 +70,10 @@ def label_folder(folder: str | Path, table: str | Path, *, source: str | None = 
             several differ in it; or several folders of a photo may be its class.
     """
     folder, table = Path(folder), Path(table)
+    for name in map(str, (folder.absolute(), table.absolute())):
+        check_name(name)
+        if "{" in name or "}" in name:
+            raise InputError(f"{name} holds a curly bracket, which no path of a run may; rename the folder.")
     check_outputs([table], command="start", force=force)
     photos = _photos(folder)
     listed = folder / "classes.txt"
@@ -82,6 +88,8 @@ def label_folder(folder: str | Path, table: str | Path, *, source: str | None = 
     source = source or _choose(folder, len(photos), labels)
     if source == "folders" and not known:
         _check_levels(folder, words[source])
+    if all(_split(name, known) != "train" for name in labels[source]):
+        raise InputError(f"All labelled photos of {folder} are in folders val or test; none is left to train on.")
     write_text(table, _as_csv(labels[source], known))
     note_output(table, command="start")
     return source
@@ -106,13 +114,24 @@ def run_command(folder: str | Path, table: str | Path) -> str:
     """The command, for a shell in the folder of the Snakefile, that trains on a folder of photos with its table."""
     folder = Path(folder)
     dataset = {
-        "name": re.sub(r"[^A-Za-z0-9]+", "_", folder.resolve().name).strip("_") or "my_photos",
-        "root": str(folder),
+        "name": _name(folder.resolve()),
+        "root": str(folder.resolve()),
         "images": ".",
         "labels": _below(folder, Path(table)),
     }
     config = shlex.quote(f"dataset={json.dumps(dataset, ensure_ascii=False)}")
-    return f"snakemake --cores all --configfile config/folder.yaml --config {config}"
+    snakemake = shlex.quote(str(Path(sys.executable).with_name("snakemake")))
+    return f"{snakemake} --cores all --configfile config/folder.yaml --config {config}"
+
+
+def _name(folder: Path) -> str:
+    """A name for the results, which two folders are not to share: that of the folder, with the one above it where many
+    are called so, and a digest where letters are lost."""
+    parts = folder.parts[-2:] if plain(folder.name) in _PLACES else folder.parts[-1:]
+    name = "_".join(filter(None, (re.sub(r"[^A-Za-z0-9]+", "_", part).strip("_") for part in parts)))
+    if any(letter.isalpha() and not letter.isascii() for part in parts for letter in part) or not name:
+        name = f"{name or 'photos'}_{hashlib.sha256(str(folder).encode()).hexdigest()[:4]}"
+    return name
 
 
 def _below(folder: Path, table: Path) -> str:
@@ -188,7 +207,7 @@ def _classes(words: Iterable[str], known: Set[str]) -> list[str]:
 def _is_label(name: str, known: Set[str]) -> bool:
     if known:
         return name in known or name in BACKGROUND
-    place = name in _PLACES or name in _SPLITS or _CAMERA_FOLDER.fullmatch(name)
+    place = name in _PLACES or name in _SPLITS or name in NO_CLASS or _CAMERA_FOLDER.fullmatch(name)
     return not place and any(map(str.isalpha, name))
 
 

@@ -76,7 +76,7 @@ def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[tuple
                         if frame.time is None:
                             raise InputError(f"The frames of {path} have no times; leave out --fps.")
                         start, before = frame.time if start is None else start, tick
-                        tick = math.floor((frame.time - start) * fps + 1e-6)
+                        tick = max(before, math.floor((frame.time - start) * fps + 1e-6))  # times may go back a little
                         if tick == before:
                             continue
                     yield number, _upright(frame)

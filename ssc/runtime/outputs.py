@@ -58,6 +58,12 @@ def check_outputs(
         )
 
 
+def is_others(path: str | Path, *, command: str) -> bool:
+    """Whether a file is there that the command has not written, or that was changed since."""
+    path = Path(path)
+    return os.path.lexists(path) and not _is_own(path, _noted(path.parent, command))
+
+
 def note_output(path: str | Path, *, command: str) -> None:
     """Note that the command has written a file, so that it may replace it another time."""
     path = Path(path)

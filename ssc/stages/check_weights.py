@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssc.data.index import read_classes
+from ssc.models.backbones import backbone
 from ssc.models.perceptual import loss_network
-from ssc.models.weights import read_header
+from ssc.models.weights import load_backbone, read_header
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json
 
@@ -59,18 +60,22 @@ def check_weights(path: str | Path, *, stage: str, classes: Sequence[str]) -> No
             )
 
 
-def check_start(path: str | Path, *, key: str, network: str) -> None:
+def check_start(path: str | Path, *, key: str, network: str, output_stride: int | None = None) -> None:
     """Check that a network can start from a weight file, by loading it.
 
     Args:
         path: safetensors file.
         key: of the configuration that asks for it, for messages.
-        network: name of a backbone, or `vgg19`.
+        network: name of a backbone, or of a loss network.
+        output_stride: of the backbone; None for a loss network.
 
     Raises:
         InputError: the file is absent, no safetensors file, or one of another network.
     """
     try:
-        loss_network(network, weights=path)
+        if output_stride is None:
+            loss_network(network, weights=path)
+        else:
+            load_backbone(backbone(network, output_stride=output_stride), path)
     except InputError as error:
         raise InputError(f"{key}: {error}") from None

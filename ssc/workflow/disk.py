@@ -201,8 +201,8 @@ def training_sizes(settings: Settings, num_classes: int) -> tuple[dict[str, int]
         [file_digest(path) for path in sorted([*code, package / "workflow" / "training_size.py"])],
     ]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    place = caches / "ssc" / f"training_sizes_{key}.json"
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111, which may raise
+    place = Path(caches) / "ssc" / f"training_sizes_{key}.json"
     with suppress(OSError, InputError, LookupError, TypeError):  # not there, or damaged
         kept = read_json(place)
         return kept["weights"], kept["saved"]

@@ -264,7 +264,14 @@ def test_start_prints_the_balance_and_the_command_that_trains(tmp_path, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"Wrote {tmp_path}/labels.csv from the folders of the photos."
     assert {"  cat       1  few", "  dog       2  few"} < set(told)
-    assert told[-1].startswith("snakemake --cores all --configfile config/folder.yaml --config 'dataset={")
+    command = told[-1]
+    assert command.partition(" ")[2].startswith("--cores all --configfile config/folder.yaml --config 'dataset={")
+    table = tmp_path / "labels.csv"
+    table.write_text(table.read_text().replace("3.jpg,dog", "3.jpg,cat"))  # mended
+    assert main(["start", str(tmp_path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{table} is there and stays as it is; --force writes it anew."
+    assert "  cat       2  few" in told and told[-1] == command and "3.jpg,cat" in table.read_text()
     assert main(["start", str(tmp_path), "--from", "keywords", "--out", str(tmp_path / "other.csv")]) == 1
     assert "keywords of the photos" in capsys.readouterr().err
 

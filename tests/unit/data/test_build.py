@@ -51,7 +51,7 @@ def test_the_state_of_a_folder_follows_its_files(tmp_path):
     dataset = {"kind": "folder", "root": str(tmp_path), "images": "images", "masks": None}
 
     def state():
-        build._state.cache_clear()
+        build.files_state.cache_clear()
         return folder_state(dataset, "images")
 
     first = state()
@@ -59,5 +59,9 @@ def test_the_state_of_a_folder_follows_its_files(tmp_path):
     (tmp_path / "images" / "a.jpg").write_bytes(b"12")
     second = state()
     (tmp_path / "images" / "sub" / "b.jpg").symlink_to("nowhere")
-    assert len({first, second, state()}) == 3
+    third = state()
+    assert len({first, second, third}) == 3
+    for name in (".DS_Store", "notes.txt", "._a.jpg"):  # are no photos
+        (tmp_path / "images" / name).write_text("")
+    assert state() == third
     assert folder_state({"kind": "voc", "root": str(tmp_path)}, "images") is None

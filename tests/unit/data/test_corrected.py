@@ -54,6 +54,26 @@ def test_what_fits_no_photo_is_refused(index, tmp_path, labels, sentence):
         check_corrected(index, tmp_path / "mended")
 
 
+def test_a_palette_in_another_order_is_refused(index, tmp_path):
+    """A painting program has given each colour another number."""
+    path = tmp_path / "mended" / "b.png"
+    path.parent.mkdir()
+    image = Image.frombytes("P", (35, 29), bytes([0] * 500 + [1] * 515))
+    image.putpalette([0, 0, 0, 0, 128, 0])  # black, and the green of class 2
+    image.save(path)
+    with pytest.raises(InputError, match=r"b\.png has a palette in another order than VOC's"):
+        check_corrected(index, path.parent)
+    image.putpalette([0, 0, 0, 1, 128, 0])  # a palette that is not VOC's at all
+    image.save(path)
+    assert read_corrected(path, index.rows[1], 3).max() == 1
+
+
+def test_classes_beyond_the_labels_are_told(index, tmp_path, capsys):
+    save(tmp_path / "mended" / "b.png", np.ones((29, 35)))
+    check_corrected(index, tmp_path / "mended")
+    assert "1 of them show what their photos' labels lack, such as b.png, which shows orbi." in capsys.readouterr().err
+
+
 def test_what_is_there_is_told(index, tmp_path, capsys):
     folder = tmp_path / "mended"
     save(folder / "a.png", np.full((32, 48), 255))

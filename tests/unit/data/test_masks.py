@@ -200,6 +200,12 @@ def test_vocs_colours_are_read_as_its_palette(tmp_path, mode):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), labels)
 
 
+def test_what_was_rubbed_out_is_asked_about(tmp_path):
+    Image.new("RGBA", (4, 4), (128, 0, 0, 0)).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match=r"mask\.png has transparent pixels; paint them"):
+        read_mask(tmp_path / "mask.png")
+
+
 def test_a_mask_of_another_size_is_refused_with_both_sizes():
     row = Row("a", "train", "a.jpg", "mask.png", (1,))
     check_size(row, (10, 14), (10, 14))

@@ -67,7 +67,7 @@ def test_what_is_known_of_ready_weights_is_written(folder, tmp_path):
 
 
 def test_a_start_fits_its_network_alone(folder, tmp_path):
-    check_start(folder / "classifier.safetensors", key="irn.weights", network="tiny")
+    check_start(folder / "classifier.safetensors", key="irn.weights", network="tiny", output_stride=8)
     with pytest.raises(
         InputError, match=r"^irn\.weights: .*classifier\.safetensors: .* the network needs .*check the backbone"
     ):
@@ -77,3 +77,9 @@ def test_a_start_fits_its_network_alone(folder, tmp_path):
         InputError, match=r"^classifier\.cdr\.weights: .*cut\.safetensors is not a readable safetensors"
     ):
         check_start(tmp_path / "cut.safetensors", key="classifier.cdr.weights", network="vgg19")
+
+
+def test_a_start_at_the_only_stride_that_a_network_has(tmp_path):
+    model = CAMClassifier(2, "densenet121", output_stride=32, drs=False)
+    save_weights(tmp_path / "dense.safetensors", {"classifier": (model, {})})
+    check_start(tmp_path / "dense.safetensors", key="classifier.weights", network="densenet121", output_stride=32)
