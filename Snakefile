@@ -109,7 +109,7 @@ onstart:
                 check_file(file)
             if experiments.selects_on_val(run):
                 check_val_masks(read_index(INDEX))
-            print(check_room(read_index(INDEX), run, RESULTS, owners=shared))
+            print(check_room(read_index(INDEX), run, RESULTS, owners=shared, cores=workflow.cores or 1))
         elif experiments.foreign_networks(run):
             check_networks(run)
     except InputError as error:
