@@ -114,7 +114,7 @@ onstart:
                     check_val_masks(read_index(INDEX))
                 if run.pseudo_labels.corrected:
                     check_corrected(read_index(INDEX), run.pseudo_labels.corrected)
-            print(check_room(read_index(INDEX), run, RESULTS, owners=shared))
+            print(check_room(read_index(INDEX), run, RESULTS, owners=shared, cores=workflow.cores or 1))
         elif experiments.foreign_networks(run):
             check_networks(run)
     except InputError as error:

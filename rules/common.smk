@@ -20,8 +20,9 @@ from ssc.runtime.errors import InputError
 from ssc.stages.download_weights import check_downloads
 from ssc.workflow import experiments
 from ssc.workflow.config import complete, refuse_repeats, resolve
-from ssc.workflow.disk import check_networks, check_room
+from ssc.workflow.disk import check_room
 from ssc.workflow.job import check_file
+from ssc.workflow.network_sizes import check_networks
 from ssc.workflow.provenance import source_digest
 from ssc.workflow.settings import warm_start_settings
 from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, stage_of

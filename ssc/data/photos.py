@@ -2,12 +2,14 @@
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ssc.data.sixteen_bits import grey_of_eight_bits, has_wide_colours, mend_planes, stretch_colours
 from ssc.runtime.errors import InputError
 
 if find_spec("pillow_heif"):  # an extra: the format of phones
@@ -23,9 +25,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000
 # What Pillow raises on damaged files; struct.error comes from EXIF.
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
-_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I;16N"}
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 _HEIF = frozenset({".heic", ".heif"})
-_CAMERA_BITS = (8, 10, 12, 14, 16)
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SUBFILE = 254  # tag of TIFF; bit 0: a smaller copy of another page
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,24 +45,47 @@ def open_photo(path: str | Path) -> Image.Image:
     """Open a photo: its header is read, its pixels are not yet.
 
     Raises:
-        InputError: the file is absent, cannot be read, is none of `FORMATS`, holds several pictures or grey values
-            whose range is not known, or says to have more pixels than Pillow would ever decode (179 million).
+        InputError: the file is absent, cannot be read, is none of `FORMATS`, holds several pictures or values whose
+            range is not known, or says to have more pixels than Pillow would ever decode (179 million).
     """
     try:
         image = Image.open(path, formats=_readable_formats())
-        # A phone's MPO is a JPEG with others behind it, such as a preview; the first one is the photo.
-        several = image.format != "MPO" and getattr(image, "is_animated", False)
+        several = _holds_several(image)
     except FileNotFoundError:
         raise InputError(f"The image {path} does not exist; restore it or take it out of the data.") from None
     except UNREADABLE as error:
         raise unreadable(path, error) from None
     if several:
         raise InputError(f"The image {path} holds several pictures ({image.format}); save the one that is meant.")
-    if image.mode in ("I", "F"):
-        raise InputError(f"The image {path} has 32-bit grey values; save it with 8 or 16 bits.")
+    if image.mode in ("I", "F") and not _is_pgm(image):
+        raise InputError(
+            f"The image {path} has grey values with a sign, in 32 bits or in floating point, whose range is not known; "
+            "save it with 8 or 16 bits."
+        )
     if image.mode not in _MODES:
         raise InputError(f"The image {path} has colours of the kind {image.mode}; save it as RGB.")
+    mend_planes(image)
     return image
+
+
+def _holds_several(image: Image.Image) -> bool:
+    """Whether an open file holds more than a photo and smaller copies of it."""
+    # A phone's MPO is a JPEG with others behind it, such as a preview; the first one is the photo.
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return False
+    if image.format != "TIFF":
+        return True
+    copies = 0
+    for page in range(1, image.n_frames):
+        image.seek(page)
+        copies += image.tag_v2.get(_SUBFILE, 0) & 1
+    image.seek(0)
+    return copies < image.n_frames - 1
+
+
+def _is_pgm(image: Image.Image) -> bool:
+    """Whether an open photo is a PGM of more than 8 bits, whose largest value Pillow stretches to 65535."""
+    return image.mode == "I" and image.format == "PPM"
 
 
 def photo_suffixes() -> frozenset[str]:
@@ -99,16 +125,26 @@ def unreadable(path: str | Path, error: Exception) -> InputError:
     path = Path(path)
     if isinstance(error, OSError) and path.is_file() and path.stat().st_size == 0:
         error = "it is empty"
+    elif isinstance(error, UnidentifiedImageError) and _starts(path) in _TIFF_STARTS:
+        return InputError(
+            f"The image {path} is a TIFF that is damaged, or of a kind that is not read, such as colours in floating "
+            "point, in 32 bits or in five channels; save it as RGB with 8 or 16 bits."
+        )
     elif path.suffix.lower() in _HEIF and "HEIF" not in _readable_formats():
         return InputError(f"The image {path} is HEIF; install pillow-heif, which reads it, or save it as JPEG.")
     return InputError(f"The image {path} cannot be read ({error}); replace it or take it out of the data.")
 
 
+def _starts(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
 def read_image(path: str | Path) -> np.ndarray:
     """Photo as uint8 (H, W, 3), turned upright by its EXIF orientation, where that can be read.
 
-    Of grey values in 16 bits the highest 8 of the 10, 12, 14 or 16 bits that hold the brightest are taken, as a camera
-    fills them. What is transparent shows white.
+    Of values in 16 bits the highest 8 of the 10, 12, 14 or 16 bits that hold the brightest are taken, as a camera fills
+    them. What is transparent shows white.
 
     Raises:
         InputError: the file is absent, damaged, or none that `open_photo` takes.
@@ -135,9 +171,10 @@ def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[n
     with open_photo(path) as image:
         try:
             wanted = _reduce_jpeg(image, target) if image.format in ("JPEG", "MPO") else None
+            wide = has_wide_colours(image)
             image.load()  # by which the readers of some formats turn it themselves
             turn = _TURN.get(orientation(image))
-            pixels = _rgb(image)
+            pixels = _rgb(stretch_colours(image, partial(open_photo, path)) if wide else image)
             array = np.asarray(pixels if turn is None else pixels.transpose(turn))
         except UNREADABLE as error:
             raise unreadable(path, error) from None
@@ -145,11 +182,8 @@ def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[n
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow's conversion to RGB would clip at 255.
-        values = np.asarray(image)
-        bits = next(bits for bits in _CAMERA_BITS if values.max() < 1 << bits)
-        image = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+    if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's conversion to RGB would clip at 255
+        image = grey_of_eight_bits(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -42,6 +42,11 @@ def tell(text: str) -> None:
     log.info("%s", text)
 
 
+def told_bytes(size: float) -> str:
+    """A number of bytes in words: `23 MB`, `1.6 GB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """A line that cannot be written, on a full disk say, is lost; the work goes on."""

@@ -58,7 +58,7 @@ def test_endings_of_photos():
 
 
 @pytest.mark.parametrize(
-    ("mode", "words"), [("F", "32-bit grey"), ("I", "32-bit grey"), ("LAB", "colours of the kind LAB")]
+    ("mode", "words"), [("F", "floating point"), ("I", "32 bits"), ("LAB", "colours of the kind LAB")]
 )
 def test_values_of_unknown_range_and_unknown_colours(tmp_path, mode, words):
     Image.new(mode, (16, 16)).save(tmp_path / "a.tif")

@@ -1,4 +1,4 @@
-"""What is counted of a network and of a step: hand-made graphs."""
+"""What is counted of a network and of its work: hand-made graphs."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ssc.models.size import count_parameters, saved_bytes
+from ssc.models.size import count_flops, count_parameters, peak_bytes, saved_bytes
 
 FLOAT = 4  # bytes
 
@@ -87,3 +87,41 @@ def test_parameters_and_statistics_count():
     with torch.device("meta"):
         network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
     assert count_parameters(network) == 3 * 5 * 9 + 5 + 4 * 5 + 1
+
+
+def grown_and_dropped(x):
+    y = torch.cat([x, x])  # 20
+    z = y.exp()  # 40
+    del y
+    return (z + 1)[:5] * 2  # 40, of which 5 are a view of 20; then 25
+
+
+@pytest.mark.parametrize(
+    ("work", "peak"),
+    [
+        (lambda x: x.exp(), 10),
+        (lambda x: x.exp().exp().exp(), 20),  # one goes when the next is there
+        (lambda x: x.exp().view(2, 5)[0], 10),
+        (lambda x: x.exp().add_(1), 10),
+        (lambda x: x[:5].view(5, 1), 0),
+        (grown_and_dropped, 45),
+    ],
+)
+def test_what_is_held_at_a_time(work, peak):
+    x = torch.ones(10)
+    assert peak_bytes(partial(work, x), leave_out=[x]) == peak * FLOAT
+    with torch.device("meta"):
+        x = torch.ones(10)
+        assert peak_bytes(partial(work, x), leave_out=[x]) == peak * FLOAT
+
+
+def test_multiplications_and_additions_of_a_network():
+    with torch.device("meta"):
+        x = torch.ones(2, 6, 8, 8)
+        network = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=3), nn.ReLU(), nn.Conv2d(6, 4, 1))
+        grouped, pointwise = 2 * 2 * 64 * 6 * 2 * 9, 2 * 2 * 64 * 6 * 4
+        assert count_flops(partial(network, x)) == grouped + pointwise
+        # Backward: as much for the weights, and again for the input, which the first layer's needs no gradient of.
+        assert count_flops(partial(network, x), backward=True) == 2 * grouped + 3 * pointwise
+        network[0].requires_grad_(False)
+        assert count_flops(partial(network, x), backward=True) == grouped + 2 * pointwise

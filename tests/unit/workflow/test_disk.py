@@ -1,5 +1,6 @@
-"""The estimate of room and memory: its constants against real archives, its formulas, and what is told of it."""
+"""The estimate of room: its constants against real archives, its formulas, and what is told of it."""
 
+import io
 import logging
 import os
 import shutil
@@ -20,8 +21,7 @@ from ssc.data.photos import read_image
 from ssc.runtime.errors import InputError
 from ssc.superpixels import superpixels
 from ssc.workflow import disk as estimate
-from ssc.workflow import training_size
-from ssc.workflow.disk import check_room, missing_results, needed_memory, needed_space, training_sizes
+from ssc.workflow.disk import check_room, missing_results, needed_space, photo_sizes
 from ssc.workflow.settings import Settings
 
 Usage = namedtuple("Usage", "total used free")
@@ -97,18 +97,6 @@ def test_space_grows_with_what_it_is_made_of():
     assert once | WEIGHTS == once and once["warm_start"] == WEIGHTS["classifier"]
     plain = settings(prediction={"scales": [1.0], "flip": False, "crf": {"enabled": False}})
     assert needed_space(index(), plain, 2304, WEIGHTS)["predictions"] == pytest.approx(once["predictions"] / 3)
-
-
-def test_memory_of_trainings_counts_on_the_cpu_alone(monkeypatch):
-    saved = {"classifier": 3e9, "irn": 1e9}
-    memory = lambda **changes: needed_memory(settings(**changes), 2, 2304, saved)  # noqa: E731
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    assert memory(device="cpu").keys() == {"superpixels", "predictions", "train_classifier", "train_irn"}
-    for device in ("auto", "cuda"):
-        assert memory(device=device).keys() == {"superpixels", "predictions"}
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert memory(device="auto")["train_classifier"] == 3.8e9
-    assert memory(precision="bf16")["train_classifier"] == pytest.approx(0.8e9 + 0.6 * 3e9)
 
 
 def missing(folder, owners=None, **changes):
@@ -198,54 +186,81 @@ def test_a_finished_run_needs_its_report_alone(tmp_path, disk):
     assert untrained != check_room(index(train=0, val=0), settings(), tmp_path)
 
 
-def test_the_photos_sizes_count(tmp_path, disk):
+def folder(**changes):
+    """Settings for a folder of one's own photos."""
+    return settings(dataset={"kind": "folder", "name": "mine", "root": "data", **changes})
+
+
+def test_the_photos_sizes_count(tmp_path):
+    sides = {"small": 20, "wide": 2000}
+    for name, side in sides.items():
+        Image.new("L", (side, 20)).save(tmp_path / f"{name}.png")
+    rows = [Row(f"{k}", "train", str(tmp_path / f"{name}.png"), "", (1,)) for k, name in enumerate([*sides, "gone"])]
+    own = Index(["cat"], rows)
+    assert photo_sizes(own, folder()) == (20_200, 40_000, 0)
+    assert photo_sizes(own, folder(max_side=2000)) == (20_200, 40_000, 0)
+    assert photo_sizes(own, folder(max_side=1000)) == (5_200, 10_000, 5_000)
+    assert photo_sizes(own, settings()).largest == 40_000  # demo scenes are never shrunk
+    assert photo_sizes(index(), settings()) == (500 * 375, 500 * 375, 0)
+
+
+def test_some_photos_stand_for_all(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(estimate, "open_photo", lambda path: opened.append(path) or Image.new("L", (20, 30)))
+    assert photo_sizes(index(train=1000), settings()) == (600, 600, 0) and 32 < len(opened) <= 64
+
+
+def test_copies_of_large_photos_are_as_large_as_estimated(shared_data):
+    found = []
+    for path in sorted((shared_data / "voc").rglob("*.jpg"))[:5]:
+        buffer = io.BytesIO()
+        image = read_image(path)
+        Image.fromarray(image).save(buffer, "jpeg", quality=95, subsampling="4:4:4")
+        found.append(len(buffer.getvalue()) / image[..., 0].size)
+    assert np.mean(found) == pytest.approx(estimate._COPY, rel=0.5)
+
+
+def test_photos_that_will_be_shrunk_need_no_more_than_their_copies(tmp_path, disk):
     disk(10**12)
-    for name, side in (("small", 20), ("large", 2000)):
+    for name, side in (("small", 100), ("large", 1000)):
         Image.new("L", (side, side)).save(tmp_path / f"{name}.png")
-    sizes = [estimate._pixel_counts(index(image=str(tmp_path / f"{name}.png"))) for name in ("small", "large")]
-    assert [set(counts) for counts in sizes] == [{400}, {4_000_000}]
-    assert len(estimate._pixel_counts(index(train=1000, image=str(tmp_path / "small.png")))) <= 64
+
+    def needed(name, **changes):
+        told = check_room(
+            index(train=2000, image=str(tmp_path / f"{name}.png")), folder(**changes), tmp_path / "results"
+        )
+        number, unit = told.split()[4:6]
+        return float(number) * {"MB,": 1e6, "GB,": 1e9}[unit]
+
+    copies = 1.25 * 2006 * 0.65e4
+    assert needed("large", max_side=100) - needed("small") == pytest.approx(copies, abs=1.1e6)
+    assert needed("large") > 10 * needed("small")
 
 
-def test_too_little_memory_is_a_warning(tmp_path, disk, caplog, monkeypatch):
+def test_too_little_memory_is_a_warning(tmp_path, disk, capsys, monkeypatch):
     disk(10**12)
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 200_000}[name])
-    with caplog.at_level(logging.WARNING, "ssc"):
-        check_room(index(), settings(), tmp_path)
-    (message,) = caplog.messages
-    assert message.startswith("Warning: rule ") and "this machine has 0.8 GB" in message
+    check_room(index(), settings(), tmp_path, cores=1)
+    told = capsys.readouterr().err
+    assert told.startswith("Warning: rule ") and "this machine has 0.8 GB" in told
+
+
+def test_memory_of_what_is_done_or_not_made_counts_no_more(tmp_path, disk, capsys, monkeypatch):
+    disk(10**12)
+    seen = []
+    monkeypatch.setattr(estimate, "warn_of_memory", lambda needs: seen.append(set(needs)))
+    check_room(index(), settings(), tmp_path, cores=2)
+    check_room(index(), settings(classifier={"backbone": "tiny", "asm": {"enabled": False}}), tmp_path, cores=2)
+    (tmp_path / "ssc" / "cams").mkdir(parents=True)
+    for shard in ("1-of-2", "2-of-2"):
+        (tmp_path / "ssc" / "cams" / f"{shard}.zip").touch()
+    (tmp_path / "ssc" / "classifier.safetensors").touch()
+    check_room(index(), settings(ready={"irn": "irn.safetensors"}), tmp_path, cores=2)
+    later = {"irn_labels", "train_irn", "random_walk", "train_segmentation", "predictions"}
+    first = {"train_classifier", "cams", "evaluate_classifier", *later}
+    assert seen == [first | {"superpixels"}, first, {"superpixels", "random_walk", "train_segmentation", "predictions"}]
 
 
 def test_the_workflow_is_read_without_torch():
-    done = subprocess.run([sys.executable, "-c", "import sys, ssc.workflow.disk; assert 'torch' not in sys.modules"])
-    assert done.returncode == 0
-
-
-def test_sizes_of_trainings_are_measured_once_for_the_same_networks(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    measured = []
-
-    def measure(settings, num_classes):
-        measured.append(num_classes)
-        return {"irn": 4 * num_classes}, {"irn": 8}
-
-    monkeypatch.setattr(training_size, "measure_trainings", measure)
-    expected = {"irn": 12}, {"irn": 8}
-    assert training_sizes(settings(), 3) == training_sizes(settings(seed=7), 3) == expected
-    assert measured == [3]
-    training_sizes(settings(), 4)
-    training_sizes(settings(memory="lean"), 3)
-    training_sizes(settings(irn={"crop": 32}), 3)
-    assert measured == [3, 4, 3, 3]
-    for damaged in ("{", "[]", "{}"):
-        for file in tmp_path.glob("ssc/*.json"):
-            file.write_text(damaged)
-        assert training_sizes(settings(), 3) == expected
-    assert measured[4:] == [3, 3, 3]
-
-
-def test_without_a_place_for_them_sizes_are_measured_each_time(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(training_size, "measure_trainings", lambda *_: ({"irn": 1}, {"irn": 2}))
-    assert training_sizes(settings(), 3) == ({"irn": 1}, {"irn": 2})
+    code = "import sys, ssc.workflow.disk, ssc.workflow.network_sizes; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

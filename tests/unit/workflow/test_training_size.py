@@ -1,5 +1,7 @@
 """The size of the trainings: networks that were measured once, and real steps on the CPU."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,11 +10,11 @@ from ssc.affinity import irn_losses
 from ssc.losses import ClassifierStep, PerceptualLoss, classifier_losses, masked_cross_entropy
 from ssc.models import IRN, CAMClassifier, DeepLabV2, ReconstructionNet
 from ssc.models.perceptual import loss_network
-from ssc.models.size import saved_bytes
+from ssc.models.size import count_flops, peak_bytes, saved_bytes
 from ssc.runtime.errors import InputError
 from ssc.workflow import training_size
 from ssc.workflow.settings import Settings
-from ssc.workflow.training_size import measure_trainings
+from ssc.workflow.training_size import measure_networks
 
 STAGES = ("classifier", "irn", "segmentation")
 SIDE, BATCH, CLASSES = 64, 3, 4
@@ -27,6 +29,11 @@ def settings(*, classifier=None, irn=None, segmentation=None, **others):
         segmentation={**small, **(segmentation or {})},
         **others,
     )
+
+
+@pytest.fixture(scope="module")
+def sizes():
+    return measure_networks(settings(), CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +53,10 @@ def test_steps_of_the_paper_save_what_was_measured(name, strides, classifier, se
         irn={"backbone": name, "radius": 2},
         segmentation={"backbone": name, "output_stride": strides[1], "batch_size": 1},
     )
-    _, saved = measure_trainings(own, 20)
-    assert saved["segmentation"] / 512**2 == pytest.approx(segmentation, rel=0.05)
+    sizes = measure_networks(own, 20)
+    assert sizes["segmentation"].saved / 512**2 == pytest.approx(segmentation, rel=0.05)
     if classifier:
-        assert saved["classifier"] / 6 / 512**2 == pytest.approx(classifier, rel=0.05)
+        assert sizes["classifier"].saved / 6 / 512**2 == pytest.approx(classifier, rel=0.05)
 
 
 def real_steps(own):
@@ -76,35 +83,63 @@ def real_steps(own):
     }
 
 
-def test_real_steps_save_as_much():
-    own = settings()
-    _, measured = measure_trainings(own, CLASSES)
-    image, steps = real_steps(own)
+def test_real_steps_save_as_much(sizes):
+    image, steps = real_steps(settings())
     for stage, (networks, step) in steps.items():
         constant = [tensor for network in networks for tensor in network.state_dict().values()]
         saved, _ = saved_bytes(step, leave_out=[image, *constant])
-        assert measured[stage] == pytest.approx(saved, rel=0.2), stage
+        assert sizes[stage].saved == pytest.approx(saved, rel=0.2), stage
 
 
-def test_weight_files_hold_what_is_counted():
-    weights, _ = measure_trainings(settings(), CLASSES)
+def test_weight_files_hold_what_is_counted(sizes):
     _, steps = real_steps(settings())
     for stage, (networks, _) in steps.items():
         networks = [network for network in networks if not isinstance(network, PerceptualLoss)]
-        assert weights[stage] == 4 * sum(tensor.numel() for each in networks for tensor in each.state_dict().values())
+        numbers = sum(tensor.numel() for each in networks for tensor in each.state_dict().values())
+        assert sizes[stage].weights == 4 * numbers
 
 
 def test_settings_that_make_a_step_larger():
-    weights, saved = measure_trainings(settings(memory="lean"), CLASSES)
-    fast = settings(irn={"radius": 2}, segmentation={"training": "cotraining"})
-    more_weights, more = measure_trainings(fast, CLASSES)
-    assert saved["classifier"] < 0.6 * more["classifier"] and more["irn"] < saved["irn"]
-    assert more["segmentation"] == 2 * saved["segmentation"]
-    assert more_weights == {**weights, "segmentation": 2 * weights["segmentation"]}
-    plain = settings(classifier={"cdr": {"enabled": False}}, **{name: {"batch_size": 2 * BATCH} for name in STAGES[1:]})
-    plain_weights, plain_saved = measure_trainings(plain, CLASSES)
-    assert plain_saved["classifier"] < saved["classifier"] and plain_weights["classifier"] < weights["classifier"]
-    assert all(plain_saved[stage] == 2 * saved[stage] for stage in STAGES[1:])
+    lean = measure_networks(settings(memory="lean"), CLASSES)
+    more = measure_networks(settings(irn={"radius": 2}, segmentation={"training": "cotraining"}), CLASSES)
+    assert lean["classifier"].saved < 0.6 * more["classifier"].saved and more["irn"].saved < lean["irn"].saved
+    for name in ("saved", "weights", "training_flops"):
+        assert getattr(more["segmentation"], name) == 2 * getattr(lean["segmentation"], name)
+    assert all(more[stage].weights == lean[stage].weights for stage in ("classifier", "irn"))
+    own = {"classifier": {"cdr": {"enabled": False}}, **{name: {"batch_size": 2 * BATCH} for name in STAGES[1:]}}
+    plain = measure_networks(settings(**own), CLASSES)
+    for name in ("saved", "weights", "training_flops"):
+        assert getattr(plain["classifier"], name) < getattr(lean["classifier"], name)
+    for stage in STAGES[1:]:
+        assert plain[stage]._replace(saved=0) == lean[stage]._replace(saved=0)
+        assert plain[stage].saved == 2 * lean[stage].saved
+
+
+def test_inference_is_that_of_the_first_network(sizes):
+    """What it holds at a time and its work, by pixel, are those of a run on the CPU."""
+    _, steps = real_steps(settings())
+    photos = torch.randn(2, 3, 128, 128)
+    for stage, ((network, *_), _) in steps.items():
+        look = partial(network.eval(), photos)
+        held = peak_bytes(look, leave_out=[photos, *network.state_dict().values()])
+        assert sizes[stage].bytes_per_pixel == pytest.approx(held / photos[:, 0].numel(), rel=0.1), stage
+        assert sizes[stage].flops_per_pixel == pytest.approx(count_flops(look) / photos[:, 0].numel(), rel=0.1), stage
+
+
+def test_work_of_a_training_counts_what_is_trained(sizes):
+    """Three times the forward pass, less where a backbone is frozen; the loss network's thrice: it sees two pictures,
+    and a gradient goes back to one of them."""
+    forward = {stage: SIDE**2 * size.flops_per_pixel for stage, size in sizes.items()}
+    assert sizes["segmentation"].training_flops == pytest.approx(3 * forward["segmentation"], rel=0.1)
+    assert forward["irn"] < sizes["irn"].training_flops < 2.9 * forward["irn"]
+
+    def flops(**cdr):
+        own = settings(classifier={"cdr": {"network": "tiny", "width": 16, **cdr}})
+        return training_size._measure(training_size._classifier(own, CLASSES), crop=SIDE, batch_size=2).training_flops
+
+    with torch.device("meta"):
+        judge = count_flops(lambda: loss_network("tiny")(torch.empty(1, 3, SIDE, SIDE)))
+        assert flops() - flops(loss="l1") == 3 * judge
 
 
 def test_a_network_that_cannot_be_built_is_refused(monkeypatch):
@@ -113,4 +148,4 @@ def test_a_network_that_cannot_be_built_is_refused(monkeypatch):
 
     monkeypatch.setattr(training_size, "CAMClassifier", refuse)
     with pytest.raises(InputError, match=r"^classifier: no block ends in a ReLU; switch DRS off\.$"):
-        measure_trainings(settings(), CLASSES)
+        measure_networks(settings(), CLASSES)
