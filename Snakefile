@@ -107,9 +107,13 @@ onstart:
         if Path(INDEX).exists() and Path(CLASSES).exists():
             for file in (INDEX, CLASSES):
                 check_file(file)
+            index, cores = read_index(INDEX), workflow.cores or 1
             if experiments.selects_on_val(run):
-                check_val_masks(read_index(INDEX))
-            print(check_room(read_index(INDEX), run, RESULTS, owners=shared, cores=workflow.cores or 1))
+                check_val_masks(index)
+            print(check_room(index, run, RESULTS, owners=shared, cores=cores))
+            waiting = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
+            if seconds := expected_seconds(RESULTS, index, run, cores=cores, jobs=waiting):
+                print(f"What is to be made takes about {told_time(seconds)}, going by the last run.")
         elif experiments.foreign_networks(run):
             check_networks(run)
     except InputError as error:
