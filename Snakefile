@@ -109,12 +109,15 @@ onstart:
         if Path(INDEX).exists() and Path(CLASSES).exists():
             for file in (INDEX, CLASSES):
                 check_file(file)
-            if all(job.rule.name != "index" for job in needed):  # which looks at the new index itself
+            index, cores, waiting = read_index(INDEX), workflow.cores or 1, Counter(job.rule.name for job in needed)
+            if not waiting["index"]:  # which looks at the new index itself
                 if experiments.selects_on_val(run):
-                    check_val_masks(read_index(INDEX))
+                    check_val_masks(index)
                 if run.pseudo_labels.corrected:
-                    check_corrected(read_index(INDEX), run.pseudo_labels.corrected)
-            print(check_room(read_index(INDEX), run, RESULTS, owners=shared, cores=workflow.cores or 1))
+                    check_corrected(index, run.pseudo_labels.corrected)
+            print(check_room(index, run, RESULTS, owners=shared, cores=cores))
+            if seconds := expected_seconds(RESULTS, index, run, cores=cores, jobs=waiting):
+                print(f"What is to be made takes about {told_time(seconds)}, going by the last run.")
         elif experiments.foreign_networks(run):
             check_networks(run)
     except InputError as error:

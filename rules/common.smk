@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import time
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from ssc.data.check import check_val_masks
 from ssc.data.corrected import check_corrected
 from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError
+from ssc.runtime.progress import told_time
 from ssc.stages.download_weights import check_downloads
 from ssc.workflow import experiments
 from ssc.workflow.config import complete, refuse_repeats, resolve
 from ssc.workflow.disk import check_room
 from ssc.workflow.job import check_file
+from ssc.workflow.last_run import expected_seconds
 from ssc.workflow.network_sizes import check_networks
 from ssc.workflow.provenance import source_digest
 from ssc.workflow.settings import warm_start_settings

@@ -7,11 +7,13 @@ from ssc.data.corrected import check_corrected
 from ssc.data.index import write_index, write_parts
 from ssc.data.shrink import shrink
 from ssc.data.summary import summary
-from ssc.runtime.progress import tell
+from ssc.runtime.parallel import processors
+from ssc.runtime.progress import tell, told_time
 from ssc.workflow.config import resolve
 from ssc.workflow.disk import check_room
 from ssc.workflow.experiments import selects_on_val
 from ssc.workflow.job import job
+from ssc.workflow.last_run import expected_seconds
 
 output, config = snakemake.output.index, snakemake.config
 with job(snakemake):
@@ -30,3 +32,5 @@ with job(snakemake):
     write_index(output, index, needed=config["prediction"]["split"])
     write_parts(output, index, config["shards"])
     tell(summary(index))
+    if seconds := expected_seconds(Path(output).parent, index, run, cores=processors()):
+        tell(f"Made anew, all of it takes about {told_time(seconds)}, going by the last run.")

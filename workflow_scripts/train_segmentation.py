@@ -2,12 +2,14 @@ from ssc.training.launch import launch
 from ssc.training.segmentation import train_segmentation
 from ssc.workflow.job import job
 from ssc.workflow.settings import Segmentation
+from ssc.workflow.work import rest_of_run
 
 with job(snakemake):
     launch(
         train_segmentation,
         snakemake,
         seed=snakemake.params.seed,
+        rest=rest_of_run(snakemake, "segmentation"),
         index=snakemake.input.index,
         pseudo_labels=snakemake.input.pseudo_labels,
         confidence=snakemake.input.confidence,

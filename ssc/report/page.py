@@ -21,6 +21,7 @@ from ssc.report.pictures import IGNORE_COLOUR, PALETTE, css_colour
 from ssc.report.sheets import cams_column, overlay_column, superpixels_column
 from ssc.report.thumbnails import PHOTOS_PER_FILE, Source, fit, webp, write_thumbnails
 from ssc.runtime.files import atomic_folder, name_in_errors, read_json, read_table, write_text
+from ssc.runtime.progress import told_time
 
 _INLINE = 20_000_000  # bytes of thumbnails up to which the page holds them itself
 _EXAMPLE_SIDE = 480  # of the pictures that show the stages, in pixels
@@ -101,6 +102,7 @@ def write_page(
     rows.sort(key=lambda row: -doubts[row][0] if row in doubts else 1)
     measured = read_table(metrics).fillna("") if metrics else pd.DataFrame()
     stages = _figures(measured)
+    spent = read_table(costs).fillna("") if costs else pd.DataFrame()
     # Without masks the curve of the seeds is a note that there is none.
     curves = [name for name in figures if name != "seeds" or any(each["stage"] == "seeds" for each in stages)]
     with atomic_folder(thumbnails) as folder, name_in_errors(thumbnails):
@@ -119,7 +121,8 @@ def write_page(
         "undecided": css_colour(IGNORE_COLOUR) if IGNORE in shown else None,
         "metrics": _table(measured, _METRICS) if metrics else None,
         "comparison": _comparison(comparison) if comparison else None,
-        "costs": _table(read_table(costs).fillna(""), _COSTS) if costs else None,
+        "costs": _table(spent, _COSTS) if costs else None,
+        "took": told_time(sum(float(row.seconds) for row in spent.itertuples() if row.stage == "all")),
         "pictures": {name: _data_uri("png", Path(figures[name]).read_bytes()) for name in curves},
         "layers": list(sources),
         "photos": [_photo(row, sources, doubts) for row in rows],

@@ -38,13 +38,20 @@ def track(
 
 def tell(text: str) -> None:
     """Say something that the user should see: on the terminal, and in the log."""
-    print(text, file=sys.stderr, flush=True)
+    tqdm.write(text, file=sys.stderr)  # above a bar, where there is one
     log.info("%s", text)
 
 
 def told_bytes(size: float) -> str:
     """A number of bytes in words: `23 MB`, `1.6 GB`."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
+def told_time(seconds: float) -> str:
+    """A duration in words, to two figures: `45 s`, `25 min`, `1.4 h`, `2.3 days`."""
+    units = (("s", 1, 99.5), ("min", 60, 99.5), ("h", 3600, 47.5), ("days", 86_400, float("inf")))
+    unit, length = next((unit, length) for unit, length, most in units if seconds < most * length)
+    return f"{float(f'{seconds / length:.2g}'):g} {unit}"
 
 
 class _LogFile(logging.FileHandler):

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +46,15 @@ class Rule(Protocol):
     resources: object  # with `gpu`, the number of GPUs
 
 
-def launch(train: Callable[..., None], rule: Rule, *, seed: int, settings: BaseModel, **arguments) -> None:
+def launch(
+    train: Callable[..., None],
+    rule: Rule,
+    *,
+    seed: int,
+    settings: BaseModel,
+    rest: Sequence[float] = (0.0, 0.0),
+    **arguments,
+) -> None:
     """Run `train(Run(...), settings=settings, **arguments)` as a rule asks for it: in a process for each of its
     GPUs, or in as many on the CPU. The result does not depend on their number.
 
@@ -55,7 +63,7 @@ def launch(train: Callable[..., None], rule: Rule, *, seed: int, settings: BaseM
     Args:
         train: function of a module, such as `train_classifier`.
         rule: the object `snakemake` of the rule's script.
-        seed: see `ssc.training.run.Run`.
+        seed, rest: see `ssc.training.run.Run`.
         settings: the training's section of the configuration.
         arguments: of `train`, as JSON has them (paths become text).
 
@@ -64,7 +72,7 @@ def launch(train: Callable[..., None], rule: Rule, *, seed: int, settings: BaseM
         RuntimeError: a process failed otherwise; the text holds its traceback.
     """
     options = {key: rule.config[key] for key in ("device", "workers", "compile", "memory", "log")}
-    options |= {"output": rule.output.weights, "losses": rule.output.losses, "seed": seed}
+    options |= {"output": rule.output.weights, "losses": rule.output.losses, "seed": seed, "rest": rest}
     options |= {"precision": rule.params.precision, "threads": rule.params.threads}
     processes = max(1, rule.resources.gpu)
     if processes == 1:

@@ -16,6 +16,7 @@ from ssc.runtime import device as devices
 from ssc.runtime.distributed import global_sum, is_main, processes, rank, sum_gradients
 from ssc.runtime.progress import log, track
 from ssc.training.checkpoint import Checkpoint, checkpoint_path
+from ssc.training.forecast import Forecast
 from ssc.training.loader import Sample, TrainingLoader
 from ssc.training.loss_table import LossTable
 from ssc.workflow import cache
@@ -39,6 +40,7 @@ class Run:
         losses: table of the losses to write, a line per step.
         seed: fixes initial weights, order and augmentation.
         device, precision, threads, workers, compile, memory, log: see the configuration.
+        rest: what follows the training in its run, see `ssc.training.forecast`.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Run:
         compile: bool = False,
         memory: str = "fast",
         log: str = "table",
+        rest: Sequence[float] = (0.0, 0.0),
     ):
         self.output, self.losses, self.seed = Path(output), Path(losses), seed
         self.device = devices.select_device(device)
         self.precision = devices.select_precision(precision, self.device)
         self.threads, self.workers, self.compile, self.memory = threads, workers, compile, memory
+        self._rest = rest
         self._table = LossTable(self.losses, tensorboard=log == "tensorboard")
 
     def restored(
@@ -129,6 +133,7 @@ class Run:
         if is_main():
             self._table.begin(earlier)
         log.info("%d photos, %d epochs of %d steps on %s.", len(loader.rows), epochs, len(loader), self.device)
+        forecast = Forecast(self.output.stem, total=total, rest=self._rest)
         for epoch in range(self._done // len(loader), epochs):
             batches = loader.epoch(epoch, skip=self._done % len(loader))
             for batch in track(batches, f"epoch {epoch + 1}/{epochs}", note=self._table.last):
@@ -138,6 +143,8 @@ class Run:
                     set_poly_lr(optimizer, self._done, total, floor=min_lr)
                 yield epoch, self._done, [part.to(self.device, non_blocking=True) for part in batch]
                 self._done += 1
+                if is_main():
+                    forecast.step(self._done)
                 self.end_if_asked()
             self._checkpoint.save(self._done, self._table.text)
 

@@ -190,6 +190,7 @@ def test_tables_show_what_there_is(page):
     assert "mIoU (%)" in texts and "Over-activation (%)" not in texts and "Rule" not in texts
     assert {"41.25", "12.50", "12.0"} <= set(page.all("td"))
     assert page.all("b").count("41.2") == 1
+    assert "All jobs, one after the other, would have taken 12 s." in page.all("p")
     tables = ["All stages", "Fit by class", "What it cost"]
     assert page.headings == ["How well the shapes fit", "From photo to prediction", "All photos", *tables]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssc.runtime.progress import log, track
+from ssc.runtime.progress import log, told_bytes, told_time, track
 
 
 class Terminal:
@@ -81,3 +81,19 @@ def test_no_bar_in_a_file(monkeypatch):
     monkeypatch.setattr(sys, "stderr", file)
     list(track("abc", "work"))
     assert file.text == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.42, "0.42 s"), (45, "45 s"), (99.4, "99 s"), (99.6, "1.7 min"), (1520, "25 min"), (5960, "99 min"),
+        (6000, "1.7 h"), (51_480, "14 h"), (171_360, "2 days"), (200_000, "2.3 days"), (10_700_000, "120 days"),
+    ],
+)  # fmt: skip
+def test_durations_have_two_figures(seconds, told):
+    assert told_time(seconds) == told
+
+
+@pytest.mark.parametrize(("size", "told"), [(0, "0 MB"), (23_400_000, "23 MB"), (99e6, "99 MB"), (1.64e9, "1.6 GB")])
+def test_sizes(size, told):
+    assert told_bytes(size) == told
