@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ssc.data.index import Index
+from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, read_table
 from ssc.workflow.experiments import photo_splits
 from ssc.workflow.settings import Settings
@@ -35,13 +36,14 @@ def expected_seconds(
         without one of the rules, or where a job of a rule went on from what an earlier one had left.
     """
     run = Path(folder) / settings.experiment
-    if not all((run / name).exists() for name in ("costs.tsv", "manifest.json")):
+    try:
+        last, table = read_json(run / "manifest.json"), read_table(run / "costs.tsv")
+    except InputError:  # not there, or damaged
         return None
-    last = read_json(run / "manifest.json")
-    then, now = last["config"], json.loads(json.dumps(settings.decisive()))
-    if last["cores"] != os.cpu_count() or _without_length(then) != _without_length(now):
+    then, now = last.get("config", {}), json.loads(json.dumps(settings.decisive()))
+    if last.get("cores") != os.cpu_count() or _without_length(then) != _without_length(now):
         return None
-    costs = {row["rule"]: row for row in read_table(run / "costs.tsv").fillna("").to_dict("records") if row["rule"]}
+    costs = {row["rule"]: row for row in table.fillna("").to_dict("records") if row["rule"]}
     total = 0.0
     for name in costs if jobs is None else jobs.keys() & RULES.keys():
         shared = stage_of(name).shared
@@ -52,8 +54,9 @@ def expected_seconds(
         if row["photos"]:
             photos = [photo for split in photo_splits(settings, rule) for photo in index.split(split)]
             seconds *= sum(bool(photo.mask) or not rule.masked for photo in photos) / int(row["photos"])
-        if (stage := name.removeprefix("train_")) in TRAININGS:
-            seconds *= now[stage]["epochs"] / then[stage]["epochs"]
+        section = name.removeprefix("train_")
+        if section in (*TRAININGS, "warm_start"):
+            seconds *= now[section]["epochs"] / then[section]["epochs"]
         if jobs is not None:
             seconds *= jobs[name] / done
         total += seconds / (min(done, cores) if rule.sharded else 1)

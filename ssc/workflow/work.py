@@ -41,7 +41,7 @@ class Work(NamedTuple):
 class Rule(Protocol):
     """What is used of the object `snakemake` of a training's script."""
 
-    input: object  # with the path `index`
+    input: object  # with the path `index`, of the training photos
     wildcards: object  # with `experiment`, but for a training that experiments share
     config: dict
 
@@ -54,7 +54,12 @@ def rest_of_run(rule: Rule, stage: str) -> tuple[float, float]:
         stage: that it is.
     """
     settings = resolve(rule.config, getattr(rule.wildcards, "experiment", rule.config["experiment"]))
-    index = read_index(Path(rule.input.index).parents[1] / "index.tsv")
+    index = read_index(rule.input.index)
+    predicted = Path(rule.input.index).with_name(f"{settings.prediction.split}.tsv")
+    if (
+        settings.prediction.split != "train" and predicted.exists()
+    ):  # in object storage, what a rule reads is there alone
+        index = Index(index.classes, [*index.rows, *read_index(predicted).rows])
     networks = network_sizes(settings, index.num_classes)
     works = stage_works(index, settings, networks, pixels=photo_sizes(index, settings).mean)
     later = set(list(STAGES)[list(STAGES).index(stage) + 1 :]).intersection(made_stages(settings))

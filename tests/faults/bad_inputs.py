@@ -390,8 +390,8 @@ PHOTOS = [
     photo_case("moving GIF", "a.jpg holds several pictures (GIF)", film),
     photo_case("moving PNG", "a.jpg holds several pictures (PNG)", lambda path: film(path, "png")),
     photo_case("TIFF of two pages", "a.jpg holds several pictures (TIFF)", lambda path: film(path, "tiff")),
-    photo_case("whole numbers", "32-bit grey", lambda p: save(p, np.zeros((36, 48), np.int32), format="tiff")),
-    photo_case("fractions", "32-bit grey", lambda p: save(p, np.zeros((36, 48), np.float32), format="tiff")),
+    photo_case("whole numbers", "in 32 bits or in", lambda p: save(p, np.zeros((36, 48), np.int32), format="tiff")),
+    photo_case("fractions", "floating point", lambda p: save(p, np.zeros((36, 48), np.float32), format="tiff")),
     photo_case("LAB colours", "colours of the kind LAB", lambda p: Image.new("LAB", (48, 36)).save(p, "tiff")),
     photo_case(
         "PostScript", "a.jpg cannot be read (cannot identify", lambda p: Image.new("RGB", (48, 36)).save(p, "eps")

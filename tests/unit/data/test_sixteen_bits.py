@@ -154,19 +154,3 @@ def test_pages_of_a_tiff(tmp_path):
     assert (read_image(tmp_path / "with_copy.tif") == photo).all()
     for name in ("several.tif", "copy_first.tif"):
         assert "holds several pictures (TIFF); save the one that is meant" in refusal(tmp_path / name)
-
-
-def test_other_colours_are_read_as_they_show(tmp_path):
-    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
-    photo.convert("CMYK").save(tmp_path / "cmyk.tif")
-    assert (read_image(tmp_path / "cmyk.tif") == np.asarray(photo)).all()
-    palette = photo.quantize(8)
-    palette.save(tmp_path / "palette.png", transparency=3)
-    hidden = np.asarray(palette) == 3
-    expected = np.where(hidden[..., None], 255, np.asarray(palette.convert("RGB")))
-    assert hidden.any() and (read_image(tmp_path / "palette.png") == expected).all()
-    grey = photo.convert("LA")
-    grey.putalpha(Image.fromarray(np.where(hidden, 0, 255).astype(np.uint8)))
-    grey.save(tmp_path / "grey.png")
-    assert (read_image(tmp_path / "grey.png")[hidden] == 255).all()
-    assert (read_image(tmp_path / "grey.png")[~hidden, 0] == np.asarray(grey)[~hidden, 0]).all()

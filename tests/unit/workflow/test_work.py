@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ssc.data.index import Index, Row, write_index
+from ssc.data.index import Index, Row, write_index, write_parts
 from ssc.workflow import work
 from ssc.workflow.config import complete
 from ssc.workflow.network_sizes import NetworkSize
@@ -63,6 +63,7 @@ def rest(tmp_path, monkeypatch):
     """Function that asks what follows a training of a configuration, where networks are as above."""
     table = tmp_path / "results" / "index.tsv"
     write_index(table, index(), needed="val")
+    write_parts(table, index(), 1)
     monkeypatch.setattr(work, "network_sizes", lambda settings, num_classes: NETWORKS)
     monkeypatch.setattr(work, "processors", lambda: 2)
 
@@ -91,6 +92,12 @@ def test_what_follows_a_training_is_what_the_run_makes_after_it(rest):
     assert rest("segmentation", prediction={"crf": {"enabled": False}})[1] == 4 * (2 * 16 + 1 + 7) / 2
     ready = rest("classifier", ready={"irn": __file__, "segmentation": __file__})
     assert ready[0] < rest("classifier")[0]
+
+
+def test_photos_to_predict_may_be_unknown(rest, tmp_path):
+    known = rest("segmentation")
+    (tmp_path / "results" / "index" / "val.tsv").unlink()
+    assert rest("segmentation") == (0, 4 * (2 * 16 + 1 + 7) / 2) and known[0] > 0
 
 
 def test_a_shared_training_is_of_the_experiment_that_runs(rest):
