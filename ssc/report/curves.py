@@ -11,19 +11,14 @@ import numpy as np
 import pandas as pd
 from matplotlib import cycler
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ssc.report.ablation import read_seed_figures
+from ssc.report.fonts import font_families
 from ssc.runtime.files import atomic, read_json, read_table
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"]
-# For class names in scripts that matplotlib's own font does not have: those of the systems' fonts that are there.
-_FONTS = [
-    "Noto Sans CJK SC", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "PingFang SC",
-    "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS",
-]  # fmt: skip
 _STYLE = {
     **matplotlib.rcParamsDefault,
     "axes.axisbelow": True,
@@ -34,7 +29,7 @@ _STYLE = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "text.parse_math": False,  # class names may hold dollar signs
-    "font.family": ["DejaVu Sans", *(name for name in _FONTS if name in fontManager.get_font_names())],
+    "font.family": font_families(),
     "font.size": 9,
     "grid.alpha": 0.25,
     "legend.frameon": False,

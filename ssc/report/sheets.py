@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ssc.archive import Archive
 from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
 from ssc.data.photos import read_image
 from ssc.data.transforms import resize_image, resize_labels
+from ssc.report.fonts import font_for
 from ssc.report.pictures import PALETTE, colourise, heat, outlines, overlay
 from ssc.runtime.files import atomic, read_table
 
@@ -165,27 +166,30 @@ def _compose(
     sample: Sample, headings: Sequence[str], tiles: Sequence[Sequence[np.ndarray]], classes: Sequence[str]
 ) -> Image.Image:
     """A line of headings and, per photo, a caption (id, classes with their colours, note) above its tiles."""
-    heading, caption = ImageFont.load_default(_HEADING), ImageFont.load_default(_CAPTION)
     widths = [tile.shape[1] for line in tiles for tile in line]
-    step = max([*widths, *(int(heading.getlength(text)) for text in headings)]) + _GAP
+    step = max([*widths, *(int(font_for(text, _HEADING).getlength(text)) for text in headings)]) + _GAP
     line_height = _CAPTION + _TILE[0] + 3 * _GAP
     top = _MARGIN + _HEADING + 2 * _GAP
     size = (2 * _MARGIN + step * len(headings) - _GAP, top + line_height * len(sample) - _GAP + _MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
+
+    def write(x: int, y: int, text: str) -> int:
+        """Write a part of a caption; where the next begins."""
+        font = font_for(text, _CAPTION)
+        draw.text((x, y), text, _TEXT_COLOUR, font)
+        return x + int(font.getlength(text)) + 2 * _GAP
+
     centres = [_MARGIN + step * column + (step - _GAP) // 2 for column in range(len(headings))]
     for centre, text in zip(centres, headings, strict=True):
-        draw.text((centre, _MARGIN), text, _TEXT_COLOUR, heading, anchor="ma")
+        draw.text((centre, _MARGIN), text, _TEXT_COLOUR, font_for(text, _HEADING), anchor="ma")
     for number, ((row, note), line) in enumerate(zip(sample, tiles, strict=True)):
         y = top + line_height * number
-        x = _MARGIN
-        draw.text((x, y), row.id, _TEXT_COLOUR, caption)
-        x += int(caption.getlength(row.id)) + 2 * _GAP
+        x = write(_MARGIN, y, row.id)
         for label in row.labels:
             draw.rectangle((x, y + 3, x + 9, y + 12), tuple(PALETTE[label].tolist()))
-            draw.text((x + 14, y), classes[label - 1], _TEXT_COLOUR, caption)
-            x += 14 + int(caption.getlength(classes[label - 1])) + 2 * _GAP
-        draw.text((x, y), note, _TEXT_COLOUR, caption)
+            x = write(x + 14, y, classes[label - 1])
+        write(x, y, note)
         y += _CAPTION + _GAP
         for centre, tile in zip(centres, line, strict=True):
             height, width = tile.shape[:2]
