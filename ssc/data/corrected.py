@@ -4,13 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ssc.constants import IGNORE
 from ssc.data.folder import files_below, is_own
 from ssc.data.index import Index, Row
-from ssc.data.masks import palette_labels, read_mask
-from ssc.data.photos import open_photo, upright_size
+from ssc.data.masks import read_labels
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import tell
 
@@ -23,41 +21,11 @@ def corrected_files(folder: str | Path | None, rows: Iterable[Row]) -> dict[str,
     return {name: path for name, path in found.items() if path.is_file()}
 
 
-def read_corrected(path: str | Path, row: Row, num_classes: int) -> np.ndarray:
-    """Labels (H, W) of the photo's size, 0..C, 255 where there is none.
-
-    A larger map of the same shape is that of a photo that was shrunk (`dataset.max_side`), and is shrunk too.
-
-    Raises:
-        InputError: the map cannot be read, holds another label, has VOC's colours in another order, or another shape
-            than the photo.
-    """
-    labels = read_mask(path)
-    if any(value != label for value, label in palette_labels(path).items()):
-        raise InputError(
-            f"{path} has a palette in another order than VOC's, so that it shows other classes than its numbers say; "
-            "save it in colours (RGB), or with VOC's palette as it is."
-        )
-    if (wrong := labels[(labels > num_classes) & (labels != IGNORE)]).size:
-        raise InputError(f"{path} holds the label {wrong[0]}; use 0..{num_classes} and {IGNORE}.")
-    with open_photo(row.image) as photo:
-        height, width = upright_size(photo)
-    if labels.shape == (height, width):
-        return labels
-    factor = max(labels.shape) / max(height, width)
-    if factor < 1 or abs(labels.shape[0] - factor * height) > factor or abs(labels.shape[1] - factor * width) > factor:
-        raise InputError(
-            f"{path} is {labels.shape[1]}x{labels.shape[0]}, its photo {row.image} {width}x{height}; mend it at the "
-            "photo's size."
-        )
-    return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
-
-
 def check_corrected(index: Index, folder: str | Path) -> None:
     """Check all files of a folder, and say how many photos they are of.
 
     Raises:
-        InputError: the folder is absent or empty, a file is of no photo, or see `read_corrected`.
+        InputError: the folder is absent or empty, a file is of no photo, or see `read_labels`.
     """
     if not Path(folder).is_dir():
         raise InputError(f"{_KEY}: {folder} is no folder; correct its path.")
@@ -72,7 +40,7 @@ def check_corrected(index: Index, folder: str | Path) -> None:
         )
     unlabelled = []
     for name in names:
-        shown = {*np.unique(read_corrected(Path(folder) / name, rows[name], index.num_classes)).tolist()}
+        shown = {*np.unique(read_labels(Path(folder) / name, rows[name], index.num_classes)).tolist()}
         if more := shown - {0, IGNORE, *rows[name].labels}:
             unlabelled.append(f"{name}, which shows {index.classes[min(more) - 1]}")
     used = [name for name in names if rows[name].split == "train"]

@@ -9,7 +9,7 @@ from pycocotools import mask as rle_api
 
 from ssc.constants import IGNORE, voc_palette
 from ssc.data.index import Row
-from ssc.data.photos import Size
+from ssc.data.photos import Size, open_photo, shrunk_size, upright_size
 from ssc.runtime.errors import InputError
 
 _FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # JPEG would change the labels
@@ -31,6 +31,32 @@ def read_mask(path: str | Path) -> np.ndarray:
         except (OSError, SyntaxError) as error:  # Pillow reports a wrong PNG checksum as the latter.
             raise InputError(f"{path} is damaged ({error}); restore it.") from None
     return pixels.astype(np.uint8) if pixels.ndim == 2 else _labels_of_colours(pixels, path)
+
+
+def read_labels(path: str | Path, row: Row, num_classes: int) -> np.ndarray:
+    """Read a label map that somebody has made for a photo: (H, W) of the photo's size, 0..C, 255 where there is none.
+
+    A map of the photo before it was shrunk (`dataset.max_side`) is shrunk too.
+
+    Raises:
+        InputError: the map cannot be read, holds another label, has VOC's colours in another order, or another size.
+    """
+    labels = read_mask(path)
+    if any(value != label for value, label in palette_labels(path).items()):
+        raise InputError(
+            f"{path} has a palette in another order than VOC's, so that it shows other classes than its numbers say; "
+            "save it in colours (RGB), or with VOC's palette as it is."
+        )
+    if (wrong := labels[(labels > num_classes) & (labels != IGNORE)]).size:
+        raise InputError(f"{path} holds the label {wrong[0]}; use 0..{num_classes} and {IGNORE}.")
+    with open_photo(row.image) as photo:
+        size = upright_size(photo)
+    if labels.shape == size:
+        return labels
+    if max(labels.shape) <= max(size) or shrunk_size(labels.shape, max(size)) != size:
+        found, photo = (f"{width}x{height}" for height, width in (labels.shape, size))
+        raise InputError(f"{path} is {found}, its photo {row.image} {photo}; restore the pair.")
+    return np.asarray(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def render_instances(

@@ -152,6 +152,11 @@ def read_image(path: str | Path) -> np.ndarray:
     return read_for_resize(path, lambda size: size)[0]
 
 
+def shrunk_size(size: Size, max_side: int) -> Size:
+    """The size in the same proportions whose longer side is `max_side` pixels."""
+    return tuple(max(1, round(side * max_side / max(size))) for side in size)
+
+
 def read_for_resize(path: str | Path, target: Callable[[Size], Size]) -> tuple[np.ndarray, Size]:
     """A photo as `read_image` gives it, but no larger than it must be, and the size that it is to get.
 

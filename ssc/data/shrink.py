@@ -6,13 +6,14 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from ssc.data.index import Index, Row
 from ssc.data.masks import read_mask
-from ssc.data.photos import Size, open_photo, read_for_resize, upright_size
+from ssc.data.photos import open_photo, read_for_resize, shrunk_size, upright_size
 from ssc.runtime.files import atomic, file_digest
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import tell, track
@@ -54,16 +55,15 @@ def _shrunk(row: Row, folder: Path, kept: Path, max_side: int, code: object) -> 
     if max(upright) <= max_side:
         return row, []
 
-    def target(size: Size) -> Size:
-        return tuple(max(1, round(side * max_side / max(size))) for side in size)
-
     def shrink_photo(path: Path) -> None:
-        pixels, size = read_for_resize(row.image, target)
+        pixels, size = read_for_resize(row.image, partial(shrunk_size, max_side=max_side))
         small = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS)
         small.save(path, "jpeg", quality=95, subsampling="4:4:4")
 
     def shrink_mask(path: Path) -> None:
-        small = Image.fromarray(read_mask(row.mask)).resize(target(upright)[::-1], Image.Resampling.NEAREST)
+        small = Image.fromarray(read_mask(row.mask)).resize(
+            shrunk_size(upright, max_side)[::-1], Image.Resampling.NEAREST
+        )
         small.save(path, "png")
 
     digest = hashlib.sha256(f"{row.digest} {max_side}".encode()).hexdigest()[:32]

@@ -9,8 +9,9 @@ import torch
 from ssc import archive
 from ssc.archive import Archive
 from ssc.constants import IGNORE
-from ssc.data.corrected import corrected_files, read_corrected
+from ssc.data.corrected import corrected_files
 from ssc.data.index import Row, read_index
+from ssc.data.masks import read_labels
 from ssc.data.transforms import scaled_views
 from ssc.models.irn import IRN
 from ssc.models.weights import load_part, network_words
@@ -53,7 +54,7 @@ def write_pseudo_labels(
         threads: photos read, and results finished, at the same time.
 
     Raises:
-        InputError: a corrected label map is unusable, see `ssc.data.corrected.read_corrected`.
+        InputError: a corrected label map is unusable, see `ssc.data.masks.read_labels`.
     """
     settings = settle(settings, cam_threshold)
     table = read_index(index)
@@ -108,7 +109,7 @@ def write_pseudo_labels(
         rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
         for row in rows:
             if row.id in corrected:
-                labels = read_corrected(corrected[row.id], row, table.num_classes)
+                labels = read_labels(corrected[row.id], row, table.num_classes)
                 out.add_labels(row.id, labels)
                 masks.add_labels(row.id, (labels != IGNORE).astype(np.uint8))
         rows = [row for row in rows if row.id not in corrected]

@@ -12,7 +12,7 @@ from PIL import Image
 from ssc import archive
 from ssc.constants import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
-from ssc.data.masks import read_mask
+from ssc.data.masks import read_labels
 from ssc.data.photos import read_image
 from ssc.interop.folders import read_arrays
 from ssc.runtime.errors import InputError
@@ -107,18 +107,14 @@ def import_pseudo_labels(
         confidence: archive of masks: 1 where there is a label, 0 where it is 255.
 
     Raises:
-        InputError: a picture is missing, unreadable, differs from its photo in size, or holds another label.
+        InputError: a picture is missing, or see `ssc.data.masks.read_labels`.
     """
     table = read_index(index)
     rows = table.shard("train", shard)
     with archive.write(output) as out, archive.write(confidence) as masks:
         for row in track(rows, f"pseudo-labels {shard}"):
             path = _file(folder, row, ".png", "ready.pseudo_labels")
-            labels = read_mask(path)
-            _check_size(path, labels.shape, row)
-            wrong = labels[(labels > table.num_classes) & (labels != IGNORE)]
-            if wrong.size:
-                raise InputError(f"{path} holds the label {wrong[0]}; use 0..{table.num_classes} and {IGNORE}.")
+            labels = read_labels(path, row, table.num_classes)
             out.add_labels(row.id, labels)
             masks.add_labels(row.id, (labels != IGNORE).astype(np.uint8))
 

@@ -56,9 +56,8 @@ def rest_of_run(rule: Rule, stage: str) -> tuple[float, float]:
     settings = resolve(rule.config, getattr(rule.wildcards, "experiment", rule.config["experiment"]))
     index = read_index(rule.input.index)
     predicted = Path(rule.input.index).with_name(f"{settings.prediction.split}.tsv")
-    if (
-        settings.prediction.split != "train" and predicted.exists()
-    ):  # in object storage, what a rule reads is there alone
+    # In object storage, what a rule reads is there alone.
+    if settings.prediction.split != "train" and predicted.exists():
         index = Index(index.classes, [*index.rows, *read_index(predicted).rows])
     networks = network_sizes(settings, index.num_classes)
     works = stage_works(index, settings, networks, pixels=photo_sizes(index, settings).mean)

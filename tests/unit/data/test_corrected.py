@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssc.data.corrected import check_corrected, corrected_files, read_corrected
+from ssc.data.corrected import check_corrected, corrected_files
 from ssc.data.index import Index, read_index
+from ssc.data.masks import read_labels
 from ssc.runtime.errors import InputError
 
 
@@ -32,17 +33,19 @@ def test_files_are_found_by_the_photos_ids(index, tmp_path):
 def test_a_map_of_the_photo_before_it_was_shrunk_is_shrunk(index, tmp_path):
     row = index.rows[1]
     large = np.repeat(np.repeat(np.arange(29 * 35).reshape(29, 35) % 4, 3, axis=0), 3, axis=1)
-    read = read_corrected(save(tmp_path / "mended" / "b.png", large), row, 3)
+    read = read_labels(save(tmp_path / "mended" / "b.png", large), row, 3)
     np.testing.assert_array_equal(read, np.arange(29 * 35).reshape(29, 35) % 4)
-    # A photo of 3024 x 4032 pixels becomes one of 768 x 1024; sides are rounded.
-    assert read_corrected(save(tmp_path / "mended" / "b.png", np.zeros((2 * 29 + 1, 2 * 35))), row, 3).shape == (29, 35)
+    # Sides are rounded: 88 x 35 / 105 is 29.33.
+    assert read_labels(save(tmp_path / "mended" / "b.png", np.zeros((88, 105))), row, 3).shape == (29, 35)
 
 
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
         (np.full((29, 35), 4), r"b\.png holds the label 4; use 0\.\.3 and 255"),
-        (np.zeros((35, 29)), r"b\.png is 29x35, its photo .*b\.png 35x29; mend it"),
+        (np.zeros((35, 29)), r"b\.png is 29x35, its photo .*b\.png 35x29; restore"),
+        (np.zeros((29, 36)), r"b\.png is 36x29, its photo"),  # one pixel is no shrinking
+        (np.zeros((59, 70)), r"b\.png is 70x59, its photo"),  # would have become 35x30
         (np.zeros((15, 18)), r"b\.png is 18x15, its photo"),
         (np.zeros((58, 75)), r"b\.png is 75x58, its photo"),
         (np.ones((29, 35, 3)), r"b\.png has the colour #010101"),
@@ -65,7 +68,7 @@ def test_a_palette_in_another_order_is_refused(index, tmp_path):
         check_corrected(index, path.parent)
     image.putpalette([0, 0, 0, 1, 128, 0])  # a palette that is not VOC's at all
     image.save(path)
-    assert read_corrected(path, index.rows[1], 3).max() == 1
+    assert read_labels(path, index.rows[1], 3).max() == 1
 
 
 def test_classes_beyond_the_labels_are_told(index, tmp_path, capsys):

@@ -234,6 +234,13 @@ def pseudo_labels(index, folder, tmp_path):
     import_pseudo_labels(index=index, shard="1-of-1", folder=folder, **outputs)
 
 
+def resorted(path):
+    """Class 2, saved by a program that keeps the colours and numbers them anew."""
+    image = Image.frombytes("P", (35, 29), bytes(500) + b"\1" * 515)
+    image.putpalette([0, 0, 0, 0, 128, 0])
+    image.save(path)
+
+
 def test_pseudo_labels_are_those_of_the_folder(tiny_set, folder, labels, tmp_path):
     pseudo_labels(tiny_set, folder, tmp_path)
     written, confidence = Archive(tmp_path / "labels.zip"), Archive(tmp_path / "confidence.zip")
@@ -250,6 +257,7 @@ def test_pseudo_labels_are_those_of_the_folder(tiny_set, folder, labels, tmp_pat
         (lambda path: save_png(path, np.zeros((29, 36), np.uint8)), "b.png is 36x29, its photo .*b.png 35x29"),
         (lambda path: save_png(path, np.full((29, 35), 4, np.uint8)), "b.png holds the label 4; use 0..3 and 255"),
         (lambda path: save_png(path, np.ones((29, 35, 3), np.uint8)), "b.png has the colour #010101"),
+        (resorted, "b.png has a palette in another order than VOC's"),
     ],
 )
 def test_pseudo_labels_that_do_not_fit_are_named(tiny_set, folder, labels, tmp_path, change, sentence):
