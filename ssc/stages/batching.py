@@ -51,10 +51,14 @@ def infer(
         pixels: most pixels of network input in a batch, see `pixel_budget`; 0 lets each photo through alone.
         threads: photos read at the same time.
     """
-
     if not pixels:
         # Sums in a large network are cut by threads: with one, a result does not depend on the processors of a job.
         torch.set_num_threads(1)
+
+    def work(photos: list[Photo]) -> list[Result]:
+        # For each new size of a photo cuDNN prepares its kernels, for up to seconds (docs/benchmarks.md).
+        with torch.backends.cudnn.flags(enabled=False):
+            return network(photos)
 
     def read(row: Row) -> Photo:
         image = read_image(row.image)
@@ -65,7 +69,7 @@ def infer(
         return max(1, pixels // max(2 * height * width for height, width in sizes))
 
     return batch_map(
-        network,
+        work,
         parallel_map(read, rows, threads),
         key=lambda photo: photo.image.shape,
         room=room,

@@ -47,6 +47,15 @@ def test_photos_come_in_order_with_their_views(rows):
         assert torch.equal(photo.views[1], normalise(resize_image(photo.image, (height // 2, width // 2))))
 
 
+def test_networks_see_photos_of_many_sizes_without_cudnn(rows):
+    """It prepares its kernels for each of them, which takes longer than it saves."""
+    enabled = torch.backends.cudnn.enabled
+    views = partial(scaled_views, scales=[1.0])
+    seen = infer(lambda batch: [torch.backends.cudnn.enabled] * len(batch), rows, views, pixels=10**6)
+    assert set(seen) == {False}
+    assert torch.backends.cudnn.enabled == enabled
+
+
 @pytest.mark.parametrize(
     ("pixels", "batches"),
     [
