@@ -27,6 +27,7 @@ from ssc.workflow.job import check_file
 from ssc.workflow.last_run import expected_seconds
 from ssc.workflow.network_sizes import check_networks
 from ssc.workflow.provenance import source_digest
+from ssc.workflow.shards import count_shards
 from ssc.workflow.settings import warm_start_settings
 from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, stage_of
 
@@ -47,6 +48,8 @@ RUN = f"{RESULTS}/{{experiment}}"
 ABLATION = f"{RESULTS}/ablation"
 WEIGHTS = "resources/weights"
 ARCHIVES = "resources/archives"
+if config["shards"] == "auto":
+    config["shards"] = count_shards(config["dataset"], Path(RESULTS) / "index")
 SHARDS = [f"{number}-of-{config['shards']}" for number in range(1, config["shards"] + 1)]
 # The index, and its tables of the splits and of their shards: a rule reads the smallest that it can do with, so that a
 # new image changes what it touches alone.

@@ -21,7 +21,8 @@ from ssc.workflow.settings import KINDS, Classifier, Common, Dataset, Settings
 
 ROOT = Path(__file__).parents[2]
 
-_NO_KEYS = ("[key]", "float", "str")  # what Pydantic puts between keys: of a mapping, and the branches of a union
+# What Pydantic puts between keys: of a mapping, and the branches of a union.
+_NO_KEYS = ("[key]", "float", "constrained-int", "str")
 
 # Keys by the names that they had before.
 MOVED = {

@@ -3,36 +3,41 @@
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from ssc.runtime.errors import InputError, user_message
 from ssc.runtime.files import file_digest, remove_temporaries, write_text
+from ssc.runtime.gpus import leased
 from ssc.runtime.progress import log, log_file
 
 
 class Rule(Protocol):
-    """What is used of the object `snakemake` of a script: lists of paths."""
+    """What is used of the object `snakemake` of a script."""
 
-    input: list[str]
+    input: list[str]  # paths, as those that follow
     output: list[str]
     log: list[str]
+    config: Mapping
+    resources: Mapping  # with `gpu`, the number of GPUs, where the rule asks for any
 
 
 @contextmanager
 def job(rule: Rule) -> Iterator[None]:
     """Do the work of a rule in the block.
 
-    Its log goes to the rule's log file. A file that the rule reads must be as the rule that made it left it, by the
+    Its log goes to the rule's log file. In it CUDA sees as many GPUs as the rule asks for, which other jobs leave to it
+    (`ssc.runtime.gpus.leased`), unless the configuration names one. A file that the rule reads must be as the rule that made it left it, by the
     checksum in the hidden file `.<name>.sha256` beside it, of the form that `sha256sum` knows; a file without one is
     the user's own.
 
     An error that the user can do something about is told by its message alone, on the terminal too, and ends the
     process with status 1; any other exception keeps its traceback, which the log holds as well.
     """
-    with _logged(rule.log[0]):
+    named = rule.config.get("device", "auto").startswith("cuda:")
+    with _logged(rule.log[0]), leased(0 if named else rule.resources.get("gpu", 0)):
         for path in rule.output:
             checksum_path(path).unlink(missing_ok=True)
             remove_temporaries(path)

@@ -44,7 +44,6 @@ _LAYERS = (
         ("laptop",),
         None,
         {
-            "shards": 4,
             "classifier": {
                 "backbone": _SMALL,
                 "epochs": 40,  # of few photos; 20 gave seeds of 33.5 mIoU on 77 photos of COCO, 40 of 37.3

@@ -624,7 +624,11 @@ class Common(Section):
         {"ssc": {}},
         description="Experiments by name, each with the settings in which it differs from the rest of this file.",
     )
-    shards: int = Field(16, ge=1, le=10000, description="Parts of a per-image stage; one job and one archive each.")
+    shards: Annotated[int, Field(ge=1, le=10000)] | Literal["auto"] = Field(
+        "auto",
+        description="Parts of a per-image stage, one job and one archive each; auto: as many as the results have that "
+        "are there, else one for 64 photos of your own, 16 at most, and 16 for published data sets.",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",

@@ -132,6 +132,7 @@ CONFIGS = [
     config_case("part of an epoch", "irn.epochs", 1.5, "irn.epochs: 1.5 should be a whole number"),
     config_case("empty batch", "irn.batch_size", 0, "irn.batch_size: 0 should be greater than or equal to 1"),
     config_case("no shards", "shards", 0, "shards: 0 should be greater than or equal to 1"),
+    config_case("some shards", "shards", "some", "shards: 'some' should be a whole number"),
     config_case("a shard per atom", "shards", 10**9, "shards: 1000000000 should be less than or equal to 10000"),
     config_case("empty list", "cams.scales", [], "cams.scales: [] should have at least 1 item"),
     config_case("not a number", "classifier.lr", float("nan"), "classifier.lr: nan should be a finite number"),

@@ -12,7 +12,7 @@ from ssc.cli import main
 from ssc.models import IRN, CAMClassifier, DeepLabV2
 from tests.faults.harness import EPOCHS
 from tests.faults.matrix import AFTER_CLASSIFIER
-from tests.faults.snakemake import jobs
+from tests.faults.snakemake import ROOT, Place, jobs
 from tests.unit.interop.published import published_classifier, published_irn, published_segmentation
 
 
@@ -76,3 +76,13 @@ def test_published_checkpoints_go_the_whole_road_under_the_released_preset(campa
     assert json.loads((results(place) / "segmentation.json").read_text())["chosen_by_masks"] is None
     predictions = Archive(*(results(place) / "predictions" / "val").glob("*.zip"))
     assert {predictions.labels(name).shape for name in predictions.ids()} == {(48, 48)}
+
+
+def test_photos_of_ones_own_are_few_jobs_and_a_plan_that_fits_a_screen(tmp_path):
+    (tmp_path / "photos" / "images").mkdir(parents=True)
+    for number in range(80):
+        (tmp_path / "photos" / "images" / f"{number}.jpg").touch()
+    place = Place(tmp_path, configfile=ROOT / "config" / "folder.yaml")
+    plan = ("--dry-run", "--config", "dataset={'name': 'mine', 'root': 'photos'}")
+    assert len(jobs(place.succeed(*plan))) <= 40
+    assert len(place.succeed(*plan, "--quiet").splitlines()) <= 40

@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import logging
+import os
 import re
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +19,10 @@ from ssc.training.loader import TrainingLoader
 from ssc.workflow.job import check_file, checksum_path, job
 
 
-def rule(log_path, *, inputs=(), outputs=()):
+def rule(log_path, *, inputs=(), outputs=(), device="auto", gpus=0):
     """What `job` reads of the object `snakemake` of a script."""
-    return SimpleNamespace(input=[str(path) for path in inputs], output=list(map(str, outputs)), log=[str(log_path)])
+    files = {"input": [str(path) for path in inputs], "output": list(map(str, outputs)), "log": [str(log_path)]}
+    return SimpleNamespace(**files, config={"device": device}, resources={"gpu": gpus})
 
 
 @pytest.fixture(autouse=True)
@@ -170,3 +173,12 @@ def test_a_log_that_cannot_be_written_stops_no_work(tmp_path, capsys, monkeypatc
         monkeypatch.setattr(handler.stream, "write", lambda text: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
         log.info("lost")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("device", "gpus", "seen"), [("auto", 1, "4"), ("cuda", 2, "4,5"), ("cuda:1", 1, "4,5")])
+def test_a_job_sees_the_gpus_that_it_asks_for(tmp_path, monkeypatch, device, gpus, seen):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with job(rule(tmp_path / "rule.log", device=device, gpus=gpus)):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
