@@ -9,8 +9,8 @@ _MOST = 16
 
 
 def count_shards(dataset: dict, index: Path) -> int:
-    """As many as the results have that are there, so that new photos leave them as they are; else one for each 64 photos
-    of one's own, 16 at most, and 16 for published data sets.
+    """As many as the results have that are there, so that new photos leave them as they are; else one for 64 photos of
+    one's own, 16 at most, and 16 for published data sets.
 
     Args:
         dataset: see `ssc.data.build.build_index`; or that of the demo.
