@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -37,7 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status, 1 after bad input (2 of `verify` and `compare-stages`)."""
     status = 1
     try:
-        options = _parser().parse_args(arguments)
+        parser = _parser()
+        options, rest = parser.parse_known_args(arguments)
+        if options.command == "run":
+            options.arguments = rest
+        elif rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         status = 2 if options.command in ("verify", "compare-stages") else 1
         return options.function(options) or 0
     except KeyboardInterrupt:
@@ -55,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
-    parser.add_argument("--version", action="version", version=f"ssc {version('ssc')}")
+    parser.add_argument("--version", action="version", version=f"ssc {version('ssc-wsss')}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     start = commands.add_parser(
@@ -74,6 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     start.add_argument("--out", type=Path, help="table to write (default: <folder>/labels.csv)")
     start.add_argument("--force", action="store_true", help=_FORCE)
+
+    run = commands.add_parser(
+        "run",
+        help="train on a data set: Snakemake with this project's workflow, from any folder",
+        description="Takes all arguments of Snakemake, targets first. --config takes configuration files too, and "
+        "knows ours by name: ssc run --config folder 'dataset={root: photos}'. Without --cores all of them are used.",
+        usage="ssc run [targets] [--config FILE|KEY=VALUE ...] [arguments of Snakemake]",
+        allow_abbrev=False,
+    )
+    run.set_defaults(function=_run)
 
     predict = commands.add_parser("predict", help="segment photos with a trained network")
     predict.set_defaults(function=_predict)
@@ -190,6 +206,13 @@ def _start(options: argparse.Namespace) -> None:
     print(summary(check_labels(folder, table)))
     print("Look the table over, then train:")
     print(run_command(folder, table))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from ssc.workflow.project import snakemake_command
+
+    command = snakemake_command(options.arguments)
+    os.execv(command[0], command)  # which signals are to reach
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_version_is_stated_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert version("ssc") == project["version"]
+    assert version("ssc-wsss") == project["version"]
     assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
     assert f"version: {project['version']}" in (ROOT / "CITATION.cff").read_text()
 

@@ -111,7 +111,7 @@ def check_labels(folder: str | Path, table: str | Path) -> Index:
 
 
 def run_command(folder: str | Path, table: str | Path) -> str:
-    """The command, for a shell in the folder of the Snakefile, that trains on a folder of photos with its table."""
+    """The command, for a shell in the folder for results, that trains on a folder of photos with its table."""
     folder = Path(folder)
     dataset = {
         "name": _name(folder.resolve()),
@@ -120,8 +120,7 @@ def run_command(folder: str | Path, table: str | Path) -> str:
         "labels": _below(folder, Path(table)),
     }
     config = shlex.quote(f"dataset={json.dumps(dataset, ensure_ascii=False)}")
-    snakemake = shlex.quote(str(Path(sys.executable).with_name("snakemake")))
-    return f"{snakemake} --cores all --configfile config/folder.yaml --config {config}"
+    return f"{shlex.quote(str(Path(sys.executable).with_name('ssc')))} run --config folder {config}"
 
 
 def _name(folder: Path) -> str:

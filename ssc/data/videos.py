@@ -28,7 +28,7 @@ def check_video_reader(path: str | Path) -> None:
         InputError: PyAV, an extra, is not installed; `path` is the video that needs it.
     """
     if not find_spec("av"):
-        raise InputError(f"{path} is a video; install what reads it: pip install 'ssc[video]'.")
+        raise InputError(f"{path} is a video; install what reads it: pip install 'ssc-wsss[video]'.")
 
 
 def frame_count(path: str | Path, *, fps: float | None = None) -> int:

@@ -164,4 +164,6 @@ def _package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise InputError("ssc export-onnx needs the packages onnx and onnxruntime; pip install 'ssc[onnx]'.") from None
+        raise InputError(
+            "ssc export-onnx needs the packages onnx and onnxruntime; pip install 'ssc-wsss[onnx]'."
+        ) from None

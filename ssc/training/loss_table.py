@@ -85,4 +85,6 @@ def _tensorboard() -> ModuleType:
     try:
         return importlib.import_module("torch.utils.tensorboard")
     except ImportError:
-        raise InputError("log: tensorboard needs the package tensorboard; pip install 'ssc[tensorboard]'.") from None
+        raise InputError(
+            "log: tensorboard needs the package tensorboard; pip install 'ssc-wsss[tensorboard]'."
+        ) from None

@@ -19,8 +19,6 @@ from ssc.workflow.presets import PRESETS, merge, preset_settings
 from ssc.workflow.section import Section
 from ssc.workflow.settings import KINDS, Classifier, Common, Dataset, Settings
 
-ROOT = Path(__file__).parents[2]
-
 # What Pydantic puts between keys: of a mapping, and the branches of a union.
 _NO_KEYS = ("[key]", "float", "constrained-int", "str")
 

@@ -13,6 +13,7 @@ import torch
 
 from ssc.runtime.device import select_device, select_precision
 from ssc.runtime.files import file_digest, write_json
+from ssc.workflow.project import project_folder
 
 # Those that results may depend on.
 _PACKAGES = (
@@ -76,10 +77,13 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Commit of the working tree, marked `-dirty` with uncommitted changes outside of results/; None outside of git."""
+    """Commit of the clone, marked `-dirty` with uncommitted changes outside of results/; None without one."""
+    folder = project_folder()
+    if not (folder / ".git").exists():  # an installed package may lie in a clone of something else
+        return None
 
     def git(*arguments: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parents[2]), *arguments]
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

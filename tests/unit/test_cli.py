@@ -265,7 +265,7 @@ def test_start_prints_the_balance_and_the_command_that_trains(tmp_path, capsys):
     assert told[0] == f"Wrote {tmp_path}/labels.csv from the folders of the photos."
     assert {"  cat       1  few", "  dog       2  few"} < set(told)
     command = told[-1]
-    assert command.partition(" ")[2].startswith("--cores all --configfile config/folder.yaml --config 'dataset={")
+    assert command.partition(" ")[2].startswith("run --config folder 'dataset={")
     table = tmp_path / "labels.csv"
     table.write_text(table.read_text().replace("3.jpg,dog", "3.jpg,cat"))  # mended
     assert main(["start", str(tmp_path)]) == 0

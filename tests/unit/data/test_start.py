@@ -16,9 +16,8 @@ from ssc.data.build import build_index
 from ssc.data.start import check_labels, label_folder, run_command
 from ssc.runtime.errors import InputError
 from ssc.workflow.config import complete, resolve
+from ssc.workflow.project import snakemake_command
 from tests.unit.data.packets import xmp
-
-ROOT = Path(__file__).parents[3]
 
 
 def photos(root: Path, *names: str) -> Path:
@@ -255,11 +254,11 @@ def test_the_command_trains_on_the_table(tmp_path, place):
     root = photos(tmp_path / 'it\'s my: "pets", $x', "cat/1.jpg", "dog/2.jpg")
     (tmp_path / "tables").mkdir()
     label_folder(root, root / place)
-    command, *arguments = shlex.split(run_command(root, root / place))
-    given = {arguments[k]: arguments[k + 1] for k in range(0, len(arguments), 2)}
-    assert command == str(Path(sys.executable).with_name("snakemake")) and given["--cores"] == "all"
-    config = yaml.safe_load((ROOT / given["--configfile"]).read_text())
-    config["dataset"].update(parse_config([given["--config"]])["dataset"])
+    ssc, run, *arguments = shlex.split(run_command(root, root / place))
+    assert (ssc, run) == (str(Path(sys.executable).with_name("ssc")), "run")
+    *_, configfile, _, values = snakemake_command(arguments)
+    config = yaml.safe_load(Path(configfile).read_text())
+    config["dataset"].update(parse_config([values])["dataset"])
     settings = resolve(complete(config), "ssc")
     assert settings.dataset.name == "it_s_my_pets_x"
     index = build_index(settings.dataset.model_dump())
