@@ -8,16 +8,6 @@ from snakemake.utils import min_version
 min_version("9.5")
 
 
-# The paper's ablations are known on every data set. A configuration that names its data set stands for itself; anything
-# else is laid over the demo's.
-configfile: str(Path(workflow.basedir) / "config" / "experiments.yaml")
-
-
-if "kind" not in (config.get("dataset") or {}):
-
-    configfile: str(Path(workflow.basedir) / "config.yaml")
-
-
 report: "report/workflow.rst"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from ssc.data.index import SPLITS, read_index
 from ssc.data.build import deciding_files, files_state, folder_state
@@ -31,10 +32,18 @@ from ssc.workflow.shards import count_shards
 from ssc.workflow.settings import warm_start_settings
 from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, stage_of
 
+# The configuration is laid over the paper's ablations, which are known on every data set, and, where it names no kind of
+# data set of its own, over the demo's. Not by `configfile`, which a module's configuration would put out of force.
+below = [workflow.source_path("../config/experiments.yaml")]
+if "kind" not in (config.get("dataset") or {}):
+    below.append(workflow.source_path("../config.yaml"))
 try:
-    for file in workflow.configfiles:
+    whole = {}
+    for file in (*below, *workflow.configfiles):
         refuse_repeats(file)
-    config.update(complete(config))
+    for layer in (*map(load_configfile, below), config):
+        update_config(whole, layer)
+    config.update(complete(whole))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -81,10 +90,9 @@ def resolved(experiment):
 if missing := experiments.missing_weights(resolved(config["experiment"])):
     raise WorkflowError(f"{missing[0]}: {missing[1]} does not exist; correct the path.")
 
-# Experiments in the order in which they own what they share. Snakemake puts those of a --configfile first; an experiment
-# that is added there must not take over what the shipped ones have made.
-SHIPPED = load_configfile(workflow.source_path("../config/experiments.yaml"))["experiments"]
-EXPERIMENTS = [*SHIPPED, *(name for name in config["experiments"] if name not in SHIPPED)]
+# Experiments in the order in which they own what they share: the shipped ones before others, which must not take over what
+# they have made.
+EXPERIMENTS = [*config["experiments"]]
 
 
 def corrected_state(settings):

@@ -15,7 +15,7 @@ from ssc.models.weights import read_header
 from ssc.runtime.files import read_table
 from ssc.workflow.stage_table import STAGES
 from ssc.workflow.verify import check_run
-from tests.faults.snakemake import ROOT, Place, jobs
+from tests.faults.snakemake import ROOT, TINY, Place, jobs
 
 
 @pytest.fixture(scope="module")
@@ -363,3 +363,13 @@ def test_the_stage_table_reads_as_the_rules_do():
 
     assert {(source, stage) for stage in STAGES for source in STAGES[stage].reads} <= edges
     assert [(a, b) for a, b in edges if a not in before(b)] == []
+
+
+def test_another_workflow_takes_this_one_as_a_module(tmp_path):
+    """As config/README.md says it."""
+    text = re.search(r"```python\n(.*?)```", (ROOT / "config" / "README.md").read_text(), flags=re.DOTALL)[1]
+    (tmp_path / "ssc").symlink_to(ROOT)
+    (tmp_path / "my.yaml").write_bytes(TINY.read_bytes())
+    (tmp_path / "Snakefile").write_text(text)
+    planned = Place(tmp_path, tmp_path, configfile=None).planned()
+    assert {"train_classifier", "page"} <= planned
