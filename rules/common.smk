@@ -58,7 +58,7 @@ ABLATION = f"{RESULTS}/ablation"
 WEIGHTS = "resources/weights"
 ARCHIVES = "resources/archives"
 if config["shards"] == "auto":
-    config["shards"] = count_shards(config["dataset"], Path(RESULTS) / "index")
+    config["shards"] = count_shards(config["dataset"], Path(RESULTS))
 SHARDS = [f"{number}-of-{config['shards']}" for number in range(1, config["shards"] + 1)]
 # The index, and its tables of the splits and of their shards: a rule reads the smallest that it can do with, so that a
 # new image changes what it touches alone.

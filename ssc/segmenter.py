@@ -12,7 +12,7 @@ from ssc.models.deeplab import load_networks
 from ssc.models.weights import read_header
 from ssc.prediction import probabilities, refined_probabilities
 from ssc.report.pictures import PALETTE, css_colour, overlay
-from ssc.runtime.device import select_device
+from ssc.runtime.device import any_size, select_device
 from ssc.runtime.files import read_json
 from ssc.workflow.settings import Prediction
 
@@ -67,7 +67,8 @@ class Segmenter:
         image = photo if isinstance(photo, np.ndarray) else read_image(photo)
         own = self.settings
         options = {"scales": own.scales, "flip": own.flip, "square": own.square, "how": own.fuse}
-        scores = probabilities(self.networks, image, **options)[-1].cpu().numpy()
+        with any_size():
+            scores = probabilities(self.networks, image, **options)[-1].cpu().numpy()
         if own.crf.enabled:
             scores = refined_probabilities(image, scores, own.crf.options(), colours=own.crf.colours)
         return Segmentation(image, scores.argmax(axis=0).astype(np.uint8), scores, self.classes)

@@ -37,3 +37,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if select_precision(precision, device) == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def any_size() -> AbstractContextManager:
+    """For networks that see photos as they are. For each new size cuDNN prepares its kernels, for up to seconds
+    (docs/benchmarks.md); without it none are prepared."""
+    return torch.backends.cudnn.flags(enabled=False)

@@ -1,7 +1,8 @@
-"""The GPUs of one machine, shared out among the jobs that run on it side by side."""
+"""The GPUs of one machine, shared out among the jobs of a user that run on it side by side."""
 
 import fcntl
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,33 +10,29 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
+from ssc.runtime.progress import log
+
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @contextmanager
 def leased(number: int) -> Iterator[None]:
-    """Take GPUs for the block, those that the fewest other blocks have: CUDA, if not used before, sees no others in it.
+    """Take GPUs for the block, those that the fewest blocks of other processes have: CUDA, if not used before, sees no
+    others in it.
 
-    A lease is a lock on a file, which ends with its process, however that ends. `CUDA_VISIBLE_DEVICES` names the GPUs
-    that there are, all where it is not set. Nothing is done under Slurm, which shares out its own.
+    A lease is a lock on a file, which ends with its process and the loaders that this has forked, however they end.
+    `CUDA_VISIBLE_DEVICES` names the GPUs that there are; where it is not set, `nvidia-smi` counts them.
 
     Args:
         number: how many; with fewer on the machine, all of them.
     """
-    if not number or "SLURM_JOB_ID" in os.environ:
-        yield
-        return
-    before, devices = os.environ.get(_VISIBLE), _devices()
+    before, devices = os.environ.get(_VISIBLE), _devices() if number else []
     with ExitStack() as held:
-        taken = []
-        # How many leases each GPU may have grows until there are enough.
-        for place in count():
-            for device in devices:
-                if len(taken) < number and device not in taken and (lock := _lock(device, place)):
-                    taken.append(device)
-                    held.enter_context(lock)
-            if len(taken) == min(number, len(devices)):
-                break
+        try:
+            taken = _take(devices, number, held) if devices else []
+        except OSError as error:  # no locks there, or another user's folder
+            log.warning("GPUs are not shared out (%s): jobs side by side may meet on one.", error)
+            taken = []
         if taken:
             os.environ[_VISIBLE] = ",".join(taken)
         try:
@@ -50,18 +47,49 @@ def leased(number: int) -> Iterator[None]:
 def _devices() -> list[str]:
     """The GPUs of the machine that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
     if _VISIBLE not in os.environ:
-        import torch  # here, so that other jobs start without it
-
-        return [str(device) for device in range(torch.cuda.device_count())]
+        # Not by torch: where it must ask CUDA itself, the variable would come too late.
+        try:
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            return []
+        return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
     named = [device.strip() for device in os.environ[_VISIBLE].split(",")]
-    return named[: next((place for place, device in enumerate(named) if device in ("", "-1")), None)]
+    return list(dict.fromkeys(named[: next((place for place, name in enumerate(named) if name in ("", "-1")), None)]))
 
 
-def _lock(device: str, place: int) -> TextIO | None:
-    """The locked file that stands for a place on a GPU; None if another has it."""
-    folder = Path(tempfile.gettempdir()) / f"ssc-gpus-{os.getuid()}"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    file = (folder / f"{device.replace('/', '_')}-{place}").open("w")
+def _take(devices: list[str], number: int, held: ExitStack) -> list[str]:
+    """Lock a place on as many of the devices; `held` lets go of them."""
+    # Of a job in Slurm the devices are its own, whatever their numbers.
+    folder = Path(tempfile.gettempdir()) / "-".join(
+        filter(None, ("ssc-gpus", str(os.getuid()), os.environ.get("SLURM_JOB_ID")))
+    )
+    folders = {device: folder / device.replace("/", "_") for device in devices}
+    for each in folders.values():
+        each.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "choice").open("w") as choice:
+        fcntl.flock(choice, fcntl.LOCK_EX)  # one process after the other looks and takes
+        taken = sorted(devices, key=lambda device: _leases(folders[device]))[:number]
+        for device in taken:
+            lock = next(filter(None, (_lock(folders[device] / str(place)) for place in count())))
+            held.enter_context(lock)
+            held.callback(fcntl.flock, lock, fcntl.LOCK_UN)  # closing it does not, while a forked process has it open
+    return taken
+
+
+def _leases(folder: Path) -> int:
+    """How many places on a device are locked."""
+    return sum(not _is_free(place) for place in folder.iterdir())
+
+
+def _is_free(place: Path) -> bool:
+    if lock := _lock(place):
+        lock.close()
+    return lock is not None
+
+
+def _lock(place: Path) -> TextIO | None:
+    """The file of a place, locked; None if another has it."""
+    file = place.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,6 +9,7 @@ import torch
 
 from ssc.data.index import Row
 from ssc.data.photos import read_image
+from ssc.runtime.device import any_size
 from ssc.runtime.parallel import batch_map, parallel_map
 
 Result = TypeVar("Result")
@@ -56,8 +57,7 @@ def infer(
         torch.set_num_threads(1)
 
     def work(photos: list[Photo]) -> list[Result]:
-        # For each new size of a photo cuDNN prepares its kernels, for up to seconds (docs/benchmarks.md).
-        with torch.backends.cudnn.flags(enabled=False):
+        with any_size():
             return network(photos)
 
     def read(row: Row) -> Photo:

@@ -29,15 +29,15 @@ def job(rule: Rule) -> Iterator[None]:
     """Do the work of a rule in the block.
 
     Its log goes to the rule's log file. In it CUDA sees as many GPUs as the rule asks for, which other jobs leave to it
-    (`ssc.runtime.gpus.leased`), unless the configuration names one. A file that the rule reads must be as the rule that
+    (`ssc.runtime.gpus.leased`), unless `device` names one. A file that the rule reads must be as the rule that
     made it left it, by the checksum in the hidden file `.<name>.sha256` beside it, of the form that `sha256sum` knows;
     a file without one is the user's own.
 
     An error that the user can do something about is told by its message alone, on the terminal too, and ends the
     process with status 1; any other exception keeps its traceback, which the log holds as well.
     """
-    named = rule.config.get("device", "auto").startswith("cuda:")
-    with _logged(rule.log[0]), leased(0 if named else rule.resources.get("gpu", 0)):
+    any_gpu = rule.config["device"] in ("auto", "cuda")
+    with _logged(rule.log[0]), leased(rule.resources.get("gpu", 0) if any_gpu else 0):
         for path in rule.output:
             checksum_path(path).unlink(missing_ok=True)
             remove_temporaries(path)

@@ -47,7 +47,7 @@ def write_manifest(path: str | Path, *, config: dict, experiment: str, files: Ma
     device = select_device("auto") if config["device"] == "auto" else torch.device(config["device"])
     manifest = {
         "experiment": experiment,
-        "ssc": _version("ssc"),
+        "ssc": _version("ssc-wsss"),
         "commit": _commit(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),

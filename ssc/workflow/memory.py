@@ -57,7 +57,7 @@ def needed_memory(
         settings: of the experiment.
         networks: their sizes, by training.
         pixels: height times width of the largest photo.
-        cores: processors that jobs share; a GPU has one job at a time.
+        cores: processors that jobs share; GPUs, without `--resources gpu=<n>`, have one job at a time.
     """
     gpu = settings.device.startswith("cuda") or (settings.device == "auto" and bool(shutil.which("nvidia-smi")))
     walk, prediction = settings.pseudo_labels, settings.prediction

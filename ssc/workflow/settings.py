@@ -626,8 +626,8 @@ class Common(Section):
     )
     shards: Annotated[int, Field(ge=1, le=10000)] | Literal["auto"] = Field(
         "auto",
-        description="Parts of a per-image stage, one job and one archive each; auto: as many as the results have that "
-        "are there, else one for 64 photos of your own, 16 at most, and 16 for published data sets.",
+        description="Parts of a per-image stage, one job and one archive each; auto, by which the workflow puts a "
+        "number: as many as the results have, else one for 64 photos of your own, 16 at most.",
     )
     device: str = Field(
         "auto",

@@ -120,6 +120,6 @@ def test_videos_of_a_folder_are_counted_and_left(folder, tmp_path, capsys):
 def test_without_pyav_a_video_is_refused_with_the_extra_that_reads_it(folder, tmp_path, monkeypatch):
     (folder / "b.MOV").touch()
     monkeypatch.setattr("ssc.data.videos.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"b\.MOV is a video; install what reads it: pip install 'ssc\[video\]'"):
+    with pytest.raises(InputError, match=r"b\.MOV is a video; install what reads it: pip install 'ssc-wsss\[video\]'"):
         find_photos([folder / "a.jpg", folder / "b.MOV"], out=tmp_path / "out")
     assert [*find_photos([folder], out=tmp_path / "out")] == ["a"]

@@ -147,7 +147,7 @@ def test_an_operator_that_onnx_lacks_is_told_in_one_sentence(weights, tmp_path, 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_packages_that_are_not_installed_are_one_clear_message(weights, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"needs the packages onnx and onnxruntime; pip install 'ssc\[onnx\]'\.$"):
+    with pytest.raises(InputError, match=r"needs the packages onnx and onnxruntime; pip install 'ssc-wsss\[onnx\]'\.$"):
         export_onnx(weights, tmp_path / "net.onnx")
 
 

@@ -1,13 +1,14 @@
 """Leases of GPUs, on machines that have none: `CUDA_VISIBLE_DEVICES` says which there would be."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 
 import pytest
-import torch
 
 from ssc.runtime.gpus import leased
 
@@ -66,6 +67,35 @@ def test_a_killed_job_leaves_its_gpus_to_others(hold):
     assert hold(2)[1] == "0,1"
 
 
+def test_an_idle_gpu_is_taken_before_one_that_is_shared(hold):
+    (first, _), (second, _) = hold(4), hold(3)
+    assert hold(1)[1] == "3"
+    third = hold(2)
+    assert third[1] == "0,1"
+    for process in (first, second):
+        process.kill()
+        process.wait()
+    assert hold(1)[1] == "2"
+
+
+def test_a_loader_that_outlives_the_block_keeps_no_gpu():
+    with leased(1):
+        loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+        loader.start()
+    try:
+        with leased(1):
+            assert seen() == "0"
+    finally:
+        loader.kill()
+
+
+def test_where_nothing_can_be_locked_all_gpus_are_seen_and_it_is_told(tmp_path, caplog):
+    (tmp_path / f"ssc-gpus-{os.getuid()}").touch()
+    with leased(1):
+        assert seen() == "0,1,2,3"
+    assert "GPUs are not shared out" in caplog.text
+
+
 def test_a_lease_ends_with_its_block():
     for _ in range(2):
         with leased(1):
@@ -88,18 +118,38 @@ def test_without_gpus_there_is_nothing_to_take(monkeypatch, shown):
         assert seen() == shown
 
 
-def test_all_gpus_are_there_unless_the_user_says_otherwise(monkeypatch):
+def test_a_gpu_that_is_named_twice_is_one(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,2")
+    with leased(2):
+        assert seen() == "2"
+
+
+def test_all_gpus_are_there_unless_the_user_says_otherwise(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'GPU 0: one (UUID: a)'\necho '  MIG 1g'\necho 'GPU 1: another (UUID: b)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     with leased(1):
         assert seen() == "0"
-    assert seen() is None
+    with leased(9):
+        assert seen() == "0,1"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with leased(1):
+        assert seen() is None
 
 
-def test_slurm_shares_out_its_own(monkeypatch):
+def test_jobs_of_slurm_do_not_meet(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    with leased(2):
-        assert seen() == "0,1,2,3"
+    with leased(1):
+        assert seen() == "0"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+        with leased(1):
+            assert seen() == "1"
+        monkeypatch.setenv("SLURM_JOB_ID", "2")  # whose first GPU is another
+        with leased(1):
+            assert seen() == "0"
 
 
 def test_jobs_without_a_gpu_see_what_there_is():

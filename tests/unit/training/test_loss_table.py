@@ -66,7 +66,7 @@ def test_the_main_process_alone_writes(tmp_path, monkeypatch):
 
 def test_tensorboard_that_is_not_installed_is_one_clear_message(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    sentence = r"^log: tensorboard needs the package tensorboard; pip install 'ssc\[tensorboard\]'\.$"
+    sentence = r"^log: tensorboard needs the package tensorboard; pip install 'ssc-wsss\[tensorboard\]'\.$"
     with pytest.raises(InputError, match=sentence):
         LossTable(tmp_path / "x.tsv", tensorboard=True)
     LossTable(tmp_path / "x.tsv").begin()  # without it nothing is imported

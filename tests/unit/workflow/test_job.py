@@ -175,7 +175,9 @@ def test_a_log_that_cannot_be_written_stops_no_work(tmp_path, capsys, monkeypatc
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("device", "gpus", "seen"), [("auto", 1, "4"), ("cuda", 2, "4,5"), ("cuda:1", 1, "4,5")])
+@pytest.mark.parametrize(
+    ("device", "gpus", "seen"), [("auto", 1, "4"), ("cuda", 2, "4,5"), ("cuda:1", 1, "4,5"), ("cpu", 1, "4,5")]
+)
 def test_a_job_sees_the_gpus_that_it_asks_for(tmp_path, monkeypatch, device, gpus, seen):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ssc.workflow import manifest as manifests
+from ssc.workflow import project
 from ssc.workflow.manifest import write_manifest
 
 CONFIG = {"device": "cpu", "precision": "auto", "seed": 3, "threads": 1}
@@ -29,6 +29,7 @@ def written(path, config=CONFIG, files=None):
 
 def test_manifest_says_where_a_result_came_from(folder):
     manifest = written(folder / "manifest.json")
+    assert manifest["ssc"] == version("ssc-wsss")
     assert manifest["seed"] == 3 and manifest["config"] == CONFIG and manifest["experiment"] == "ssc"
     assert manifest["packages"]["numpy"] == version("numpy")
     assert manifest["packages"]["torch"] == version("torch") and "snakemake" in manifest["packages"]
@@ -92,11 +93,10 @@ def tree(tmp_path, monkeypatch):
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
     root = tmp_path / "tree"
-    module = root / "ssc" / "workflow" / "manifest.py"
-    for path in (module, root / "ssc" / "losses.py", root / "results" / "demo" / "metrics.tsv"):
+    for path in (root / "ssc" / "losses.py", root / "results" / "demo" / "metrics.tsv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("as committed")
-    monkeypatch.setattr(manifests, "__file__", str(module))
+    monkeypatch.setattr(project, "_PACKAGE", root / "ssc")
 
     def git(*arguments):
         name = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
@@ -151,6 +151,13 @@ def test_a_tree_is_dirty_by_changes_outside_of_results(folder, tree, change, dir
 
 
 def test_outside_of_git_there_is_no_commit(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(manifests, "__file__", str(tmp_path / "ssc" / "workflow" / "manifest.py"))
+    monkeypatch.setattr(project, "_PACKAGE", tmp_path / "ssc")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert written(folder / "manifest.json")["commit"] is None
+
+
+def test_the_clone_of_something_else_around_an_installed_package_does_not_count(folder, tree, monkeypatch):
+    package = tree.root / ".venv" / "ssc"
+    (package / "project").mkdir(parents=True)
+    monkeypatch.setattr(project, "_PACKAGE", package)
     assert written(folder / "manifest.json")["commit"] is None

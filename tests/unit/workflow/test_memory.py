@@ -25,7 +25,7 @@ NETWORKS = {"classifier": NETWORK, "irn": NETWORK, "segmentation": NETWORK}
 
 def needs(*, pixels=MEGAPIXEL, cores=1, labels=(1, 2), **changes):
     index = Index(["cat", "dog"], [Row("a", "train", "a.jpg", "", labels)])
-    own = {"dataset": {"kind": "demo", "name": "x"}, "device": "cpu", **changes}
+    own = {"dataset": {"kind": "demo", "name": "x"}, "device": "cpu", "shards": 16, **changes}
     return needed_memory(index, Settings(**own), NETWORKS, pixels=pixels, cores=cores)
 
 

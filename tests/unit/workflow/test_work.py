@@ -68,7 +68,8 @@ def rest(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "processors", lambda: 2)
 
     def ask(stage, *, wildcards=None, **changes):
-        config = complete({"dataset": {"kind": "demo", "name": "x"}, "experiments": {"ssc": {}, "more": changes}})
+        own = {"dataset": {"kind": "demo", "name": "x"}, "shards": 16}
+        config = complete({**own, "experiments": {"ssc": {}, "more": changes}})
         rule = SimpleNamespace(
             config=config,
             wildcards=SimpleNamespace(**(wildcards or {"experiment": "more"})),
