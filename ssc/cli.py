@@ -8,15 +8,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from ssc.runtime.errors import InputError, user_message
+from ssc.runtime.errors import Parser, user_message
 
 _TOLD = 20  # photos whose classes are printed
 _FORCE = "replace files that this command has not written"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise InputError(f"{message[0].upper()}{message[1:]}; `{self.prog} --help` says what there is.")
 
 
 def _number(low: float, high: float, kind: type = float) -> Callable[[str], float]:
@@ -60,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
+    parser = Parser(prog="ssc", description="Weakly supervised semantic segmentation with SSC.")
     parser.add_argument("--version", action="version", version=f"ssc {version('ssc-wsss')}")
     commands = parser.add_subparsers(dest="command", required=True)
 

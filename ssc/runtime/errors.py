@@ -1,8 +1,10 @@
 """Errors that the user can do something about, told by their message alone."""
 
+import argparse
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
@@ -16,6 +18,14 @@ class InputError(ValueError):
     Command line and workflow scripts print that message alone; every other exception is a defect of ours
     and keeps its traceback.
     """
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line; what is wrong with it is an `InputError`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise InputError(f"{message[0].upper()}{message[1:]}; `{self.prog} --help` says what there is.")
 
 
 _FAULTS_TOLD = 20

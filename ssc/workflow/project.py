@@ -1,15 +1,13 @@
 """Where the workflow lies, and the Snakemake that runs it: `ssc run`."""
 
-import argparse
 import os
 import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
-from ssc.runtime.errors import InputError
+from ssc.runtime.errors import InputError, Parser
 
 _PACKAGE = Path(__file__).parents[1]
 # Options of Snakemake that say where jobs run; -c and --cores, which say how many, stand above the default.
@@ -34,7 +32,7 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     """
     if not find_spec("snakemake"):
         raise InputError("Snakemake is not installed here; pip install 'ssc-wsss[workflow]'.")
-    parser = _Parser(prog="ssc run", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="ssc run", add_help=False, allow_abbrev=False)
     parser.add_argument("--config", "-C", "--configfile", "--configfiles", nargs="+", action="extend", default=[])
     parser.add_argument("--snakefile", "-s")
     own, rest = parser.parse_known_args(arguments)
@@ -50,11 +48,6 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     placed = "SNAKEMAKE_PROFILE" in os.environ or any(map(_PLACES.match, rest))
     # Before the rest, whose own number of cores then counts.
     return [*command, *([] if placed else ["--cores", "all"]), *rest]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[0].upper()}{message[1:]}; `ssc run --help` says what there is.")
 
 
 def _configuration(name: str) -> Path:

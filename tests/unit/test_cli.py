@@ -285,3 +285,7 @@ def test_load_is_a_function_of_photos(weights, photo):
     np.testing.assert_array_equal(found.labels, found.probabilities.argmax(axis=0))
     assert found.overlay.shape == (40, 56, 3) and found.overlay.dtype == np.uint8
     np.testing.assert_array_equal(segmenter.predict(read_image(photo)).labels, found.labels)
+    seen = []
+    segmenter.networks[0].register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.enabled))
+    segmenter.predict(photo)
+    assert set(seen) == {False}  # which would prepare kernels for each size of a photo
