@@ -81,6 +81,7 @@ rule verdict:
     input:
         index=INDEX,
         classes=CLASSES,
+        cross_validation=if_made("cross_validation", owned("cross_validation", rules.cross_validate.output.scores)),
         scores=if_used("classifier", owned("cams", rules.evaluate_classifier.output.scores)),
         cams=if_made("cams", owned("cams", shards(rules.cams.output.archive))),
         pseudo_labels=if_made("pseudo_labels", owned("pseudo_labels", shards(rules.random_walk.output.labels))),

@@ -6,6 +6,7 @@ with job(snakemake):
     write_verdict(
         index=files.index,
         split=snakemake.params.split,
+        cross_validation=files.cross_validation or None,
         scores=files.scores or None,
         cams=files.cams,
         pseudo_labels=files.pseudo_labels,

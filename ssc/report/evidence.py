@@ -46,6 +46,7 @@ def write_verdict(
     *,
     index: str | Path,
     split: str,
+    cross_validation: str | Path | None,
     scores: str | Path | None,
     cams: Sequence[str | Path],
     pseudo_labels: Sequence[str | Path],
@@ -58,7 +59,7 @@ def write_verdict(
     `light` is the worst of `reasons` (`ssc.report.verdict.Reason`), which come worst first. `figures` has these parts,
     each with the `split` and the number of `photos` that it is of, and leaves out what the run does not make:
 
-    - `classifier`: `guessing` of `ssc.stages.classifier_scores`;
+    - `classifier`: `guessing` of `ssc.stages.classifier_scores`, and whether it is `cross_validated`;
     - `cams`: number of `cams`, and of those that are `flat`, in all and by class;
     - `pseudo_labels` and `predictions`, of photos with labels, or of all where none has: how many maps are of
       `one_colour`, and of these how many `background`; of how many photos a map of several colours is `lacking` a class
@@ -76,7 +77,9 @@ def write_verdict(
     Args:
         index: the index.
         split: split of the predictions.
-        scores: what `ssc.stages.classifier_scores` wrote; None where no classifier is used.
+        cross_validation: what `ssc.stages.cross_validation` wrote; None where the run does not make it.
+        scores: what `ssc.stages.classifier_scores` wrote, which counts where that says nothing; None where no
+            classifier is used.
         cams, pseudo_labels: shard archives of the training photos; none where the run does not make them.
         predictions: shard archives of the predicted photos.
         pretrained: see `ssc.report.verdict.judge`.
@@ -91,9 +94,13 @@ def write_verdict(
         seen["train"] = measure(table.split("train"), len(classes), own, maps | (predicted if split == "train" else {}))
     if split not in seen:
         seen[split] = measure(table.split(split), len(classes), None, predicted)
-    figures, told = {}, read_json(scores) if scores else {}
-    if guessing := told.get("guessing"):
-        figures["classifier"] = {"split": told["split"], "photos": told["images"], **guessing}
+    figures = {}
+    for file in filter(None, (cross_validation, scores)):
+        told = read_json(file)
+        if told["guessing"]:
+            own = {"split": told["split"], "photos": told["images"], "cross_validated": file == cross_validation}
+            figures["classifier"] = own | told["guessing"]
+            break
     for part, measures in seen.items():
         found = {
             "cams": cam_figures(measures, classes),

@@ -131,7 +131,10 @@ def _classifier(found: Mapping | None, *, pretrained: bool) -> Iterator[Reason]:
         f"The classifier tells your classes{how}: its scores sort {photos} by class with a precision (mAP) of {own}, "
     )
     text += f"guessing with {chance}, or {luck} with luck"
-    text += "; no val photo has labels, and on new photos it may do worse." if found["split"] == "train" else "."
+    if found["cross_validated"]:
+        text += "; either half of them was scored by a classifier that was trained on the other half."
+    else:
+        text += "; no val photo has labels, and on new photos it may do worse." if found["split"] == "train" else "."
     yield Reason(light, "classifier.map", text, _better_classifier(pretrained))
 
 

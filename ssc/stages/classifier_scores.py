@@ -1,13 +1,13 @@
-"""The rule `evaluate_classifier`: how well the CAM classifier tells which classes a photo shows."""
+"""How well the CAM classifier tells which classes a photo shows: the rules `evaluate_classifier`, `cross_validate`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ssc.data.index import read_index
+from ssc.data.index import Row, read_index
 from ssc.data.transforms import scaled_views
 from ssc.metrics import average_precision, guessed_precision
 from ssc.models.classifier import CAMClassifier
@@ -23,7 +23,7 @@ def evaluate_classifier(
     indices: Sequence[str | Path],
     weights: str | Path,
     output: str | Path,
-    drs: bool,
+    drs: bool = True,
     device: str = "auto",
     precision: str = "auto",
     threads: int = 1,
@@ -43,15 +43,25 @@ def evaluate_classifier(
         device, precision: see the config.
         threads: photos read at the same time.
     """
+    tables = [read_index(index) for index in indices]
+    rows = next(filter(None, (labelled(table.rows) for table in tables)), [])
+    scores = classifier_scores(rows, weights, drs=drs, device=device, precision=precision, threads=threads)
+    write_scores(output, rows, scores, tables[0].classes)
+
+
+def labelled(rows: Iterable[Row]) -> list[Row]:
+    """The photos with labels."""
+    return [row for row in rows if row.labels]
+
+
+def classifier_scores(
+    rows: Sequence[Row], weights: str | Path, *, drs: bool = True, device: str, precision: str, threads: int
+) -> np.ndarray:
+    """Scores (N, C) of N photos; see `evaluate_classifier`."""
     device = select_device(device)
     precision = select_precision(precision, device)
     model = load_part(weights, "classifier", CAMClassifier, device=device)
     model.drs_at_inference = drs
-    tables = [read_index(index) for index in indices]
-    labelled = [[row for row in table.rows if row.labels] for table in tables]
-    rows = next(filter(None, labelled), [])
-    split = rows[0].split if rows else None
-    classes = tables[0].classes
 
     @torch.no_grad()
     def score(photos: list[Photo]) -> list[np.ndarray]:
@@ -62,13 +72,18 @@ def evaluate_classifier(
 
     views = partial(scaled_views, scales=[1.0])
     found = infer(score, rows, views, pixels=pixel_budget(device), threads=threads)
-    scores = np.array(list(track(found, f"classifier on {split}", len(rows)))).reshape(len(rows), len(classes))
+    return np.array(list(track(found, "classifier", len(rows)))).reshape(len(rows), model.classifier.out_channels)
+
+
+def write_scores(output: str | Path, rows: Sequence[Row], scores: np.ndarray, classes: Sequence[str]) -> None:
+    """Write the average precision of scores (N, C) of the N labelled photos of a split; see `evaluate_classifier`."""
     truth = np.zeros(scores.shape, bool)
     for number, row in enumerate(rows):
         truth[number, [label - 1 for label in row.labels]] = True
     ap = {name: average_precision(scores[:, k], truth[:, k]) for k, name in enumerate(classes)}
     known = [value for value in ap.values() if value is not None]
     mean = sum(known) / len(known) if known else None
+    split = rows[0].split if rows else None
     write_json(output, {"split": split, "images": len(rows), "map": mean, "ap": ap, "guessing": _guessing(ap, truth)})
 
 

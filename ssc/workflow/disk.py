@@ -37,6 +37,7 @@ _SLACK = 1.25  # archives are written under another name before the old ones go
 # By what is estimated, the rule that writes it.
 RULES_OF = {
     **{name: name for name in ("masks", "superpixels", "warm_start", "cams", "irn_labels", "predictions")},
+    "cross_validation": "cross_validate",
     "pseudo_labels": "random_walk",
     **{stage: f"train_{stage}" for stage in TRAININGS},
 }
@@ -59,6 +60,7 @@ def missing_results(settings: Settings, folder: Path, *, owners: Mapping[str, st
         missing[stage] = sum(not path.exists() for path in paths) / len(paths)
     for stage in TRAININGS:
         missing[stage] *= getattr(settings.ready, stage) is None
+    missing["cross_validation"] *= "cross_validation" in made_stages(settings)
     missing["warm_start"] *= "warm_start" in (own.weights, settings.irn.weights, settings.segmentation.weights)
     return missing
 
@@ -84,6 +86,7 @@ def needed_space(index: Index, settings: Settings, pixels: float, weights: Mappi
         "pseudo_labels": 2 * len(train) * label_map,  # and confidence masks
         "predictions": len(settings.prediction.steps()) * len(predicted) * label_map,
         "warm_start": weights["classifier"],
+        "cross_validation": 2 * weights["classifier"],
         **weights,
     }
 

@@ -87,6 +87,7 @@ def made_stages(settings: Settings) -> list[str]:
     uses_superpixels = ("classifier" in made and settings.classifier.asm.enabled) or (
         "cams" in made and refines_cams(settings)
     )
+    made |= {"cross_validation"} if cross_validates(settings) and "classifier" in made else set()
     unused = {
         "superpixels": not uses_superpixels,
         "cam_threshold": not any(getattr(settings, stage).has_auto() for stage in made & _THRESHOLDED),
@@ -117,6 +118,11 @@ def photo_splits(settings: Settings, rule: Rule) -> list[str]:
 def selects_on_val(settings: Settings) -> bool:
     """Whether validation masks select the epoch of the segmentation's training."""
     return settings.segmentation.select_on_val and not settings.ready.segmentation
+
+
+def cross_validates(settings: Settings) -> bool:
+    """Whether the classifier is tried on photos that it was not trained on, if those of val have no labels."""
+    return settings.cross_validation and settings.dataset.kind == "folder"
 
 
 def refines_cams(settings: Settings) -> bool:

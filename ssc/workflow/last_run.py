@@ -11,7 +11,7 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, read_table
 from ssc.workflow.experiments import photo_splits
 from ssc.workflow.settings import Settings
-from ssc.workflow.stage_table import RULES, TRAININGS, stage_of
+from ssc.workflow.stage_table import RULES, stage_of
 
 # What the log of a job says that found a part of its work, or all, done: its time says nothing.
 _PART = re.compile(r"restored from the cache|Resumed after step|are there already")
@@ -54,8 +54,8 @@ def expected_seconds(
         if row["photos"]:
             photos = [photo for split in photo_splits(settings, rule) for photo in index.split(split)]
             seconds *= sum(bool(photo.mask) or not rule.masked for photo in photos) / int(row["photos"])
-        section = name.removeprefix("train_")
-        if section in (*TRAININGS, "warm_start"):
+        section = next(iter(stage_of(name).settings), None)
+        if "epochs" in now.get(section, ()):
             seconds *= now[section]["epochs"] / then[section]["epochs"]
         if jobs is not None:
             seconds *= jobs[name] / done

@@ -600,7 +600,8 @@ class Common(Section):
     """What all experiments of a data set share."""
 
     aside: ClassVar = frozenset(
-        {"preset", "weights", "experiment", "experiments", "memory", "compile", "workers", "log", "ablation", "report"}
+        {"preset", "weights", "experiment", "experiments", "cross_validation"}
+        | {"memory", "compile", "workers", "log", "ablation", "report"}
     )
     preset: Literal["released", "paper", "laptop"] | None = Field(
         None,
@@ -623,6 +624,12 @@ class Common(Section):
     experiments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")], dict] = Field(
         {"ssc": {}},
         description="Experiments by name, each with the settings in which it differs from the rest of this file.",
+    )
+    cross_validation: bool = Field(
+        True,
+        description="Of your own photos, where none of val has labels: train the classifier once more on either half "
+        "of the training photos, which takes as long again, so that the verdict knows how it does on photos that are "
+        "new to it.",
     )
     shards: Annotated[int, Field(ge=1, le=10000)] | Literal["auto"] = Field(
         "auto",

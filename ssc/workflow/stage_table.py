@@ -112,6 +112,12 @@ STAGES = {
         ready="weights",
         rules=(_training("classifier", "ssc.training.classifier"),),
     ),
+    "cross_validation": Stage(
+        title="classifier",
+        reads=("superpixels", "warm_start"),
+        settings=("classifier", "seed"),
+        rules=(Rule("cross_validate", "ssc.stages.cross_validation", {"scores": "cross_validation.json"}),),
+    ),
     "cams": Stage(
         title="seeds",
         reads=("superpixels", "classifier"),

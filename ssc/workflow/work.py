@@ -102,6 +102,7 @@ def stage_works(
         "superpixels": Work(0, photos * _SUPERPIXELS * pixels),
         "warm_start": Work(photos * start.epochs * started),
         "classifier": Work(training("classifier")),
+        "cross_validation": Work(0 if any(row.labels for row in index.split("val")) else training("classifier")),
         "cams": Work(photos * inference("classifier", settings.cams.scales)),
         "irn_labels": Work(0, photos * refinement(2 * (present + 1))),
         "irn": Work(training("irn")),

@@ -84,7 +84,15 @@ def cams(tmp_path):
 
 def write(tmp_path, *, index_rows=None, **given):
     write_index(tmp_path / "index.tsv", Index(CLASSES, index_rows or rows()), needed=given.get("split", "train"))
-    files = {"scores": None, "cams": [], "pseudo_labels": [], "split": "train", "pretrained": False, **given}
+    files = {
+        "cross_validation": None,
+        "scores": None,
+        "cams": [],
+        "pseudo_labels": [],
+        "split": "train",
+        "pretrained": False,
+        **given,
+    }
     write_verdict(index=tmp_path / "index.tsv", output=tmp_path / "verdict.json", **files)
     return read_json(tmp_path / "verdict.json")
 
@@ -131,7 +139,7 @@ def test_figures_are_those_of_slow_loops(tmp_path, cams):
     )
     figures = found["figures"]
     assert set(figures) == {"classifier", "cams", "pseudo_labels", "predictions", "agreement"}
-    assert figures["classifier"] == {"split": "val", "photos": 9, **guessing}
+    assert figures["classifier"] == {"split": "val", "photos": 9, "cross_validated": False, **guessing}
     assert figures["cams"] == {
         "split": "train", "photos": 5, "cams": 7, "flat": 2,
         "classes": {
@@ -214,6 +222,21 @@ def test_predictions_of_other_photos_agree_with_nothing(tmp_path, cams):
     assert (own["split"], own["photos"], own["one_colour"], own["lacking"], own["foreign"]) == ("val", 2, 0, 0, 0)
     # `a` is the training photo of that name.
     assert found["photos_of"] == "train" and found["photos"]["a"]["why"] == ["empty or flat CAM: cat"]
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_photos_that_the_classifier_has_not_seen_count_before_its_own(tmp_path, crossed):
+    guessing = {"classes": ["dog"], "map": 0.6, "chance": 0.5, "luck": 0.6}
+    own = {"split": "train", "images": 3, "map": 0.9, "ap": {}, "guessing": {**guessing, "map": 0.9}}
+    write_json(tmp_path / "scores.json", own)
+    write_json(tmp_path / "crossed.json", {**own, "guessing": guessing if crossed else None})
+    found = write(
+        tmp_path,
+        cross_validation=tmp_path / "crossed.json",
+        scores=tmp_path / "scores.json",
+        predictions=write_maps(tmp_path / "predicted", PREDICTED),
+    )["figures"]["classifier"]
+    assert (found["cross_validated"], found["map"]) == (crossed, 0.6 if crossed else 0.9)
 
 
 def test_without_labels_or_classes_to_tell_there_is_no_word_on_the_classifier(tmp_path, cams):

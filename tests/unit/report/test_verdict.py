@@ -6,7 +6,10 @@ from ssc.report.verdict import AGREEMENT, LEARNED, NEVER, ONE_COLOUR, as_lines, 
 
 CLASSES = {"dog": {"photos": 16, "shown": 16, "area": 0.3}, "cat": {"photos": 10, "shown": 10, "area": 0.2}}
 GOOD = {
-    "classifier": {"split": "val", "photos": 20, "map": 0.9, "chance": 0.3, "luck": 0.4, "classes": ["dog", "cat"]},
+    "classifier": {
+        "split": "val", "photos": 20, "cross_validated": False, "map": 0.9, "chance": 0.3, "luck": 0.4,
+        "classes": ["dog", "cat"],
+    },
     "cams": {"split": "train", "photos": 80, "cams": 98, "flat": 2, "classes": {}},
     "pseudo_labels": {
         "split": "train", "photos": 80, "one_colour": 2, "background": 1, "lacking": 3, "foreign": 0,
@@ -47,6 +50,10 @@ def test_a_good_run_is_green_and_says_by_what():
         (changed("classifier", map=0.45), "red", "classifier.map", "hardly better than guessing: its scores sort"),
         (changed("classifier", map=0.6), "yellow", "classifier.map", "of 60%, guessing with 30%, or 40% with luck."),
         (changed("classifier", split="train", map=0.6), "yellow", "classifier.map", "with luck; no val photo has"),
+        (
+            changed("classifier", split="train", cross_validated=True, map=0.45), "red", "classifier.map",
+            "or 40% with luck; either half of them was scored by a classifier that was trained on the other half.",
+        ),
         (changed("cams", flat=49), "red", "cams.flat", "49 of 98 CAMs "),
         (changed("cams", flat=6), "yellow", "cams.flat", "6 of 98 CAMs "),
         (

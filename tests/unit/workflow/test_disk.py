@@ -109,7 +109,7 @@ def missing(folder, owners=None, **changes):
 
 
 def test_what_is_there_is_not_needed_again(tmp_path):
-    everything = dict.fromkeys(estimate.RULES_OF.keys() - {"warm_start"}, 1.0)
+    everything = dict.fromkeys(estimate.RULES_OF.keys() - {"warm_start", "cross_validation"}, 1.0)
     assert missing(tmp_path) == everything
 
     def make(*paths):

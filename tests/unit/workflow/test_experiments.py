@@ -111,6 +111,22 @@ def test_what_is_ready_is_not_made_nor_what_only_it_needs(given, reported, made)
     assert made_stages(settings) == ["data", *superpixels, *made]
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "made"),
+    [
+        ("folder", {}, True),
+        ("folder", {"cross_validation": False}, False),
+        ("folder", {"ready": {"classifier": "x"}}, False),
+        ("demo", {}, False),  # its val photos have labels
+    ],
+)
+def test_the_classifier_of_own_photos_is_cross_validated(kind, changes, made):
+    root = {"root": "photos"} if kind == "folder" else {}
+    settings = resolve(complete({"dataset": {"kind": kind, "name": "x", **root}, "shards": 2, **changes}), "ssc")
+    without = settings.model_copy(update={"cross_validation": False})
+    assert set(made_stages(settings)) - set(made_stages(without)) == ({"cross_validation"} if made else set())
+
+
 # By stage, what its rule opens: told here again, without the table.
 READS = {
     "classifier": ["data"],
