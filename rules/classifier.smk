@@ -73,10 +73,10 @@ rule cross_validate:
         f"{RUN}/logs/cross_validate.log",
     benchmark:
         f"{RUN}/benchmarks/cross_validate.tsv"
+    priority: -1  # the road goes first: nothing but the verdict waits for it
     conda:
         "../envs/ssc.yaml"
     threads: 8
-    priority: -1  # the road goes first: nothing but the verdict waits for it
     resources:
         mem_mb=growing(24000),
         runtime=1440,
