@@ -2,8 +2,6 @@
 
 import ast
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -126,17 +124,3 @@ def test_the_graph_has_no_cycle_and_follows_the_order():
         if name in reached:
             reached.add(source)
     assert reached | {"seeds", "cross_validation"} == set(STAGES)  # nothing is made for nothing
-
-
-def test_jobs_without_networks_start_without_torch():
-    names = ["index", "masks", "superpixels", "cam_threshold", "evaluate_seeds", "count_labels", "evaluate_labels"]
-    names += ["metrics", "comparison", "figures", "verdict", "download_weights", "voc_test_archive"]
-    modules = {name: sorted(called(ROOT / "workflow_scripts" / f"{name}.py")) for name in names}
-    code = (
-        "import importlib, sys\n"
-        f"for name, modules in {modules}.items():\n"
-        "    for module in modules: importlib.import_module(module)\n"
-        "    if 'torch' in sys.modules: sys.exit(name)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
