@@ -291,8 +291,9 @@ def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
     ready = ", ".join(f"'{name}': '{path}'" for name, path in given.items())
     place = Place(tmp_path / "again")
     text = place.succeed(
-        *("seeds", "pseudo_labels", "segmentation", "--config", "shards=1", f"ready={{{ready}}}"),
-        *("experiment=ready", "experiments={'ready': {}}"),
+        *("seeds", "pseudo_labels", "segmentation", "results/tiny/plain/pseudo_labels.json"),
+        *("--config", "shards=1", f"ready={{{ready}}}", "experiment=ready"),
+        "experiments={'ready': {}, 'plain': {'pseudo_labels': {'method': 'none', 'threshold': 0.2}}}",
     )
     made = {job.rule for job in jobs(text)}
     assert {"demo_data", "ready_cams", "check_weights", "random_walk", "predictions"} <= made
@@ -301,6 +302,27 @@ def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
     for name in ("seeds.json", "pseudo_labels.json", "segmentation.json"):
         assert json.loads((folder / name).read_text())["miou"] == json.loads((own / name).read_text())["miou"]
     assert not made & {"cams", "train_classifier", "train_irn", "train_segmentation", "superpixels", "warm_start"}
+    # Without a walk, pseudo-labels are the seeds at the same threshold.
+    plain = json.loads((results(place) / "plain" / "pseudo_labels.json").read_text())
+    assert plain["miou"] == json.loads((folder / "seeds.json").read_text())["at_fixed_threshold"]["miou"]
+
+
+def test_other_peoples_cams_go_through_one_judge(tmp_path):
+    """As docs/importing.md says it: three folders, each by IRN, by a dense CRF and as they are."""
+    text = (ROOT / "docs" / "importing.md").read_text().partition("## One judge")[2]
+    judge = tmp_path / "judge.yaml"
+    judge.write_text(re.search(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[1])
+    planned = Place(tmp_path).succeed("ablation", "--dry-run", "--configfile", TINY, judge)
+    found = rules_by_experiment(planned)
+    own = {"train_segmentation", "predictions", "evaluate_predictions", "count_pseudo_labels", "evaluate_pseudo_labels"}
+    of_cams = {"ready_cams", "cam_threshold", "evaluate_seeds"}
+    for name in ("seam", "mctformer", "clip_es"):
+        assert own | of_cams | {"irn_labels", "train_irn", "random_walk"} <= found[f"{name}_irn"]
+        for method in ("crf", "none"):
+            assert own | {"cam_labels"} <= found[f"{name}_{method}"]
+            assert not found[f"{name}_{method}"] & {*of_cams, "irn_labels", "train_irn", "random_walk"}
+    assert found["ablation"] == {"ablation_table", "score_images", "ablation_panels"}
+    assert not {job.rule for job in jobs(planned)} & {"train_classifier", "superpixels", "cams"}
 
 
 def test_ready_weights_of_another_part_are_told_before_anything_is_trained(campaign, run):
