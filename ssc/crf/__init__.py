@@ -35,7 +35,7 @@ class DenseCRF:
 
     Raises:
         ValueError: the image is not uint8 (H, W, 3) or has no pixels, or a standard deviation is not positive.
-        ValueError: a standard deviation is too small for the lattice; srgb below about 0.8, sxy far below that.
+        ValueError: a standard deviation is too small for the lattice; srgb below about 0.6, sxy far below that.
     """
 
     def __init__(

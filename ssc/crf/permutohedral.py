@@ -42,14 +42,19 @@ def gaussian_kernel(features: np.ndarray, weight: float) -> GaussianKernel:
     pixels, dimensions = features.shape
     axis = np.arange(1, dimensions + 1)
     points = features * np.sqrt(2 / 3 / (axis * (axis + 1)))
-    extent = np.abs(points).max(axis=0)
-    # Bounds every coordinate of `_simplices`, over d + 1; written so that a NaN fails.
-    reach = (extent[::-1].cumsum()[::-1] + (axis - 1) * extent).max()
-    if not (dimensions + 1) * (reach + 2) < _radix(dimensions) // 2:
+    # Bounds the places of all corners and of their neighbours, which lie less than 2 (d + 1) off in each coordinate;
+    # written so that a NaN fails.
+    reach = (axis * (axis + 1) * np.abs(points).max(axis=0) + 4 * axis).max()
+    if not reach < _radix(dimensions) // 2:
         raise ValueError("a standard deviation of the CRF is too small for this photo; enlarge sxy or srgb")
     codes, weights = _simplices(points)
-    vertices, vertex_codes, table = _number_vertices(codes)
-    neighbours = _find_neighbours(vertex_codes, table, dimensions)
+    vertices, vertex_codes = _number_vertices(codes)
+    # By rows and columns of the photo, then by colour: near in the photo is near in memory, and all neighbours in a
+    # direction follow each other as the vertices do. In the order of appearance the blur takes twice as long.
+    order = np.argsort(vertex_codes)
+    numbers = np.empty(len(order), np.uint32)
+    numbers[order] = np.arange(len(order), dtype=np.uint32)
+    vertices, neighbours = numbers[vertices], _find_neighbours(vertex_codes[order], dimensions)
     kernel = GaussianKernel(vertices, weights, neighbours, np.float32(1))
     degree = np.zeros((pixels, LANES), np.float32)
     add_filtered(degree, np.ones_like(degree), kernel.scratch(), *kernel)
@@ -60,8 +65,20 @@ def gaussian_kernel(features: np.ndarray, weight: float) -> GaussianKernel:
 
 @njit(cache=True)
 def _radix(dimensions):
-    """Base of a vertex code: d signed coordinates below half of it in size fit into 62 bits."""
+    """Base of a vertex code: d signed places below half of it in size fit into 62 bits."""
     return 2 ** (62 // dimensions)
+
+
+@njit(cache=True)
+def _steps(dimensions):
+    """What the code of a vertex grows by where coordinate j does by d and all others fall by 1: int64 (d + 1,)."""
+    steps = np.zeros(dimensions + 1, np.int64)
+    for k in range(1, dimensions + 1):
+        rank = 3 - k if k < 3 else k  # rows before columns, as pixels follow each other
+        unit = _radix(dimensions) ** (dimensions - rank)
+        steps[:k] += unit
+        steps[k] -= k * unit
+    return steps
 
 
 @njit(cache=True, nogil=True)
@@ -70,8 +87,9 @@ def _simplices(points):
 
     Points are lifted onto the hyperplane of d + 1 coordinates that add up to 0, where lattice vertices have
     integer coordinates that are all equal modulo d + 1; that remainder, 0..d, tells a simplex' corners apart.
-    The code of a vertex, sum of coordinate_i * radix^i over the first d coordinates, is linear in the
-    coordinates, so a step on the lattice adds a constant to the code.
+    The code of a vertex holds its place along each feature k = 1..d, (coordinate_0 + ... + coordinate_k-1 -
+    k coordinate_k) / (d + 1), a whole number, as digits. It is linear in the coordinates, so a step on the lattice
+    adds a constant to the code.
 
     Returns:
         int64 (N, d + 1) codes and float32 (N, d + 1) barycentric weights of the corners, in order of
@@ -80,10 +98,7 @@ def _simplices(points):
     n, d = points.shape
     codes = np.empty((n, d + 1), np.int64)
     weights = np.empty((n, d + 1), np.float32)
-    steps = np.zeros(d + 1, np.int64)  # of the code, per coordinate; the last coordinate is implied
-    for i in range(d):
-        steps[i] = _radix(d) ** i
-    all_steps = steps.sum()
+    steps = _steps(d)
     lifted = np.empty(d + 1)  # coordinates over d + 1
     nearest = np.empty(d + 1, np.int64)
     residual = np.empty(d + 1)
@@ -118,13 +133,13 @@ def _simplices(points):
             nearest[i] -= back
             ordered_residual[r] = residual[i] + back
             ordered_step[r] = steps[i]
-            code += nearest[i] * (d + 1) * steps[i]
+            code += nearest[i] * steps[i]
 
         # From corner to corner all coordinates grow by 1, but that of the smallest residual left falls by d.
         codes[p, 0] = code
         weights[p, 0] = 1 + ordered_residual[d] - ordered_residual[0]
         for k in range(1, d + 1):
-            code += all_steps - (d + 1) * ordered_step[d + 1 - k]
+            code -= ordered_step[d + 1 - k]
             codes[p, k] = code
             weights[p, k] = ordered_residual[d - k] - ordered_residual[d + 1 - k]
     return codes, weights
@@ -132,11 +147,7 @@ def _simplices(points):
 
 @njit(cache=True, nogil=True)
 def _number_vertices(codes):
-    """Number distinct codes 0..M - 1 in order of appearance.
-
-    Returns:
-        uint32 numbers shaped like `codes`, the int64 (M,) codes, and the hash table for `_slot`.
-    """
+    """Number distinct codes 0..M - 1 in order of appearance: uint32 numbers shaped like `codes`, and the M codes."""
     numbers = np.empty(codes.shape, np.uint32)
     vertex_codes = np.empty(codes.size, np.int64)
     table = np.full(2**16, -1, np.int32)
@@ -156,7 +167,7 @@ def _number_vertices(codes):
                 table = np.full(2 * len(table), -1, np.int32)
                 for v in range(count):
                     table[_slot(vertex_codes[v], vertex_codes, table)] = v
-    return numbers, vertex_codes[:count].copy(), table
+    return numbers, vertex_codes[:count].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -170,23 +181,22 @@ def _slot(code, vertex_codes, table):
 
 
 @njit(cache=True, nogil=True)
-def _find_neighbours(vertex_codes, table, dimensions):
-    """Both neighbours of every vertex in each lattice direction: uint32 (d + 1, M, 2), M where there is none."""
-    count = len(vertex_codes)
+def _find_neighbours(codes, dimensions):
+    """Both neighbours of every vertex in each lattice direction: uint32 (d + 1, M, 2), M where there is none.
+
+    `codes` ascend.
+    """
+    count, steps = len(codes), _steps(dimensions)
     neighbours = np.full((dimensions + 1, count, 2), count, np.uint32)
-    down = 0
-    for i in range(dimensions):
-        down += _radix(dimensions) ** i
     for direction in range(dimensions + 1):
-        # One coordinate grows by d while the others fall by 1; the last coordinate is not part of the code.
-        step = -down
-        if direction < dimensions:
-            step += (dimensions + 1) * _radix(dimensions) ** direction
+        other = 0
         for v in range(count):
-            found = table[_slot(vertex_codes[v] + step, vertex_codes, table)]
-            if found >= 0:
-                neighbours[direction, v, 0] = found
-                neighbours[direction, found, 1] = v
+            wanted = codes[v] + steps[direction]
+            while other < count and codes[other] < wanted:
+                other += 1
+            if other < count and codes[other] == wanted:
+                neighbours[direction, v, 0] = other
+                neighbours[direction, other, 1] = v
     return neighbours
 
 
