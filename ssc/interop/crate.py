@@ -77,12 +77,14 @@ def write_crate(
         raise InputError(f"--license: {license!r} is no address; name one, as https://spdx.org/licenses/CC-BY-4.0.")
     read = check_unchanged(run)
     benchmarks = _benchmarks(read)
-    files = [
+    found = [
+        _text("README.md", _guide(read).encode(), "guide", "what is in the crate, and how to check it"),
         *_workflow_files(read.manifest),
         *_sources_and_results(read),
         *_report_files(read),
         *(_file(path, read, "result", "time and memory of a job") for path in benchmarks),
     ]
+    files = list({file.path: file for file in found}.values())  # weights may serve two stages
     graph = metadata(read, files, times=_times(files, benchmarks), who=who, license=license)
     inside = {file.path: file.source for file in files if file.inside}
     inside[METADATA] = (json.dumps(graph, indent=1, ensure_ascii=False) + "\n").encode()
@@ -92,7 +94,7 @@ def write_crate(
                 archive.writestr(path, source) if isinstance(source, bytes) else archive.write(source, path)
         note_output(out, command=_COMMAND)
     else:
-        with atomic_folder(out) as temporary:
+        with atomic_folder(out.resolve()) as temporary:
             for path, source in inside.items():
                 copy = temporary / path
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -120,6 +122,18 @@ def _workflow_files(manifest: dict) -> Iterator[File]:
         raise InputError(f"The run was made by ssc {manifest['ssc']}, and this is another; install that one.")
     for path, content in found.items():
         yield _text(path, content, "workflow", "of the workflow")
+
+
+def _guide(run: Run) -> str:
+    folder = f"results/{run.root.name}/{run.path.parent.name}"
+    code = run.manifest["commit"] or run.manifest["ssc"]
+    return (
+        f"# A run of SSC: {run.root.name}/{run.manifest['experiment']}\n\n"
+        f"Its figures are in `{folder}/metrics.tsv`, its report is `{folder}/report.html`. Weights and archives are\n"
+        f"not here; `{METADATA}` names them with their SHA-256. With ssc {code}\n\n"
+        f"    ssc verify {folder}\n    ssc run --config config.json\n\n"
+        "says which files are those of the run, and makes it again.\n"
+    )
 
 
 def _sources_and_results(run: Run) -> Iterator[File]:

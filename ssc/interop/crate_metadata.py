@@ -52,7 +52,7 @@ class File(NamedTuple):
         source: the file, or its content.
         digest: SHA-256, hexadecimal.
         size: in bytes.
-        role: whether it is of the workflow, the run went out from it, or came to it.
+        role: whether it is of the workflow, the run went out from it, or came to it; `guide`: the README.md.
         about: what it is.
         inside: whether the crate holds it, or names it with its digest alone.
     """
@@ -61,7 +61,7 @@ class File(NamedTuple):
     source: Path | bytes
     digest: str
     size: int
-    role: Literal["workflow", "object", "result"]
+    role: Literal["workflow", "object", "result", "guide"]
     about: str
     inside: bool = True
 
@@ -84,7 +84,7 @@ def metadata(run: Run, files: Sequence[File], *, times: Times, who: str | None, 
 
     Args:
         run: the run.
-        files: those of the workflow, `Snakefile` among them, of the run and its report, and `config.json`.
+        files: those of the workflow, `Snakefile` among them, of the run and its report, `config.json` and `README.md`.
         times: of the run.
         who: name of who made the run; None names nobody.
         license: address of the results' licence; None says that none is stated.
@@ -119,7 +119,7 @@ def metadata(run: Run, files: Sequence[File], *, times: Times, who: str | None, 
         {"@id": key, "@type": "CreativeWork", "name": name, "version": version}
         for key, (name, version) in _PROFILES.items()
     ]
-    licenses = [{"@id": key, "@type": "CreativeWork", "name": key} for key in {_LICENSE, license} if key]
+    licenses = [{"@id": key, "@type": "CreativeWork", "name": key} for key in dict.fromkeys([_LICENSE, license]) if key]
     language = {
         "@id": _SNAKEMAKE,
         "@type": "ComputerLanguage",
@@ -180,7 +180,8 @@ def _parameters(files: Sequence[File]) -> list[dict]:
 
 
 def _action(name: str, manifest: dict, files: Sequence[File], times: Times) -> dict:
-    machine = f"{manifest['machine']}, {manifest['cores']} cores, {manifest['cuda'] or manifest['device']}"
+    device = manifest["cuda"] if manifest["device"].startswith("cuda") else manifest["device"]
+    machine = f"{manifest['machine']}, {manifest['cores']} cores, {device}"
     action = {
         "@id": "#run",
         "@type": "CreateAction",
@@ -207,6 +208,7 @@ def _entity(file: File, parameter: str | None = None) -> dict:
         "encodingFormat": _FORMATS.get(suffix, "text/plain"),
         "sha256": file.digest,
     }
+    entity |= {"about": {"@id": "./"}} if file.role == "guide" else {}
     return entity | ({"exampleOfWork": {"@id": parameter}} if parameter else {})
 
 

@@ -84,7 +84,7 @@ class Difference(NamedTuple):
         entry: the entry.
         metrics: by `<stage> (<split>)` and figure, the entry's and the run's in percent; None for an absent one.
         weights: names of the weight files whose checksums differ, or that one of them lacks.
-        machine: by dotted key, the commit among them, the two values.
+        machine: by key, the commit and the packages' versions among them, the two values.
     """
 
     entry: Entry
@@ -102,7 +102,7 @@ def read_register(path: str | Path) -> list[Entry]:
             another.
     """
     entries, faults = {}, []
-    for number, line in enumerate(read_text(path, what="The register").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         try:
             entry = Entry.model_validate_json(line)
         except ValidationError as error:
@@ -133,14 +133,16 @@ def register_run(run: str | Path, register: str | Path, *, who: str) -> Entry:
 
     Raises:
         InputError: the run is not as its manifest says, not finished, or without figures; the register has faults, or
-            has the run.
+            has the run; nobody is named.
     """
+    if not who.strip():
+        raise InputError("--who is empty; name who made the run.")
     register = Path(register)
     entry = _entry(check_unchanged(run), who=who)
     earlier = read_register(register) if register.exists() else []
     if any(_identity(other) == _identity(entry) for other in earlier):
         raise InputError(f"{register} has this run of {who} already; nothing is to be added.")
-    lines = read_text(register).splitlines() if earlier else []
+    lines = _lines(register) if earlier else []
     write_text(register, "\n".join([*lines, json.dumps(entry.model_dump(mode="json"), ensure_ascii=False), ""]))
     return entry
 
@@ -159,18 +161,23 @@ def compare_with_register(register: str | Path, run: str | Path) -> list[Differe
     own = _entry(check_unchanged(run), who="you")
     found = [_difference(entry, own) for entry in entries if entry.config_digest == own.config_digest]
     if not found:
-        known = ", ".join(f"{entry.name} ({entry.config_digest})" for entry in entries)
+        known = ", ".join(dict.fromkeys(f"{entry.name} ({entry.config_digest})" for entry in entries))
         raise InputError(
-            f"{register} has no entry of the configuration of {run} ({own.config_digest}), but of {known}; run with "
-            "the config of one of them."
+            f"{register} has no entry of the configuration of {run} ({own.config_digest}), only of {known or 'none'}; "
+            "run with the config of one of them."
         )
     return found
+
+
+def _lines(register: str | Path) -> list[str]:
+    text = read_text(register, what="The register").removesuffix("\n")
+    return text.split("\n") if text else []  # other line separators of Unicode may stand in names
 
 
 def _entry(run: Run, *, who: str) -> Entry:
     manifest, table = run.manifest, run.path.with_name("metrics.tsv")
     figures = read_table(table)
-    rows = figures[figures["miou"].notna()][list(Figures.model_fields)].to_dict("records")
+    rows = figures[figures["miou"].notna()].reindex(columns=[*Figures.model_fields]).to_dict("records")
     if not rows:
         raise InputError(f"{table} has no mIoU to register, since no mask was there; give the data set some.")
     weights = {
@@ -189,7 +196,7 @@ def _entry(run: Run, *, who: str) -> Entry:
             system=manifest["machine"],
             **{key: manifest[key] for key in ("cores", "device", "cuda", "precision", "python", "packages")},
         ),
-        seed=manifest["seed"],
+        seed=manifest["config"]["seed"],
         config_digest=manifest["config_digest"],
         config=manifest["config"],
         # The cells of the table are text.
@@ -225,7 +232,8 @@ def _shares(entry: Entry) -> dict[str, float]:
 
 def _circumstances(entry: Entry) -> dict[str, object]:
     machine = entry.machine.model_dump()
-    return {"commit": entry.commit, "ssc": entry.ssc} | machine | {"packages": None} | machine["packages"]
+    packages = machine.pop("packages")
+    return {"commit": entry.commit, "ssc": entry.ssc, **machine, **packages}
 
 
 def _unequal(first: Mapping, second: Mapping) -> dict[str, tuple]:

@@ -15,6 +15,7 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import file_digest, read_json
 from ssc.workflow.compare import compare_cams, compare_labels
 from ssc.workflow.job import check_file
+from ssc.workflow.manifest import config_digest
 from ssc.workflow.stage_table import STAGES
 
 # Stages of a manifest whose files all experiments of a data set share; the others' lie in an experiment's folder.
@@ -101,15 +102,18 @@ def compare_runs(first: str | Path, second: str | Path) -> Comparison:
 
 
 def check_unchanged(run: str | Path) -> Run:
-    """The run, if all its files, its table of figures among them, are as they were made.
+    """The run, if its configuration and all its files, its table of figures among them, are as they were made.
 
     Args:
         run: folder of the run, or its manifest.json.
 
     Raises:
-        InputError: there is no manifest, or one without files; a file is missing or changed.
+        InputError: there is no manifest, or one without files; a file is missing or changed, or the configuration in
+            the manifest.
     """
     read = read_run(run)
+    if read.manifest["config_digest"] != config_digest(read.manifest["config"]):
+        raise InputError(f"{read.path}: config is not that of config_digest; delete the file and run snakemake again.")
     wrong = [f"{path} is {state}" for path, state in check_run(run).items() if state != "same"]
     if wrong:
         more = f", and {len(wrong) - 1} more" if wrong[1:] else ""

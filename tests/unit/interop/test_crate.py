@@ -10,13 +10,16 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
 from ssc.cli import main
 from ssc.interop.crate import Summary, write_crate
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json
 from ssc.workflow import manifest, project
+from ssc.workflow.config import complete, resolve
 from ssc.workflow.manifest import write_manifest
+from ssc.workflow.presets import merge
 
 CONFIG = {"device": "cpu", "precision": "fp32", "seed": 3, "dataset": {"name": "tiny"}}
 STARTED = datetime.fromisoformat("2026-11-01T10:00:00+00:00").timestamp()
@@ -49,6 +52,7 @@ def run(tmp_path, monkeypatch):
         "classifier": [written(f"{data}/base/classifier.safetensors", "classifier", 20)],
         "seeds": [written(f"{data}/ssc/seeds/1-of-1.json", "{}", 30), written(f"{data}/ssc/seeds.json", "{}", 32)],
         "segmentation": [written(f"{data}/ssc/segmentation.safetensors", "network", 40)],
+        "irn": [written("resources/weights/vgg 19.safetensors", "loss", -9e6)],  # which serves twice
     }
     jobs = {
         "benchmarks/index": (2, 2),
@@ -121,6 +125,7 @@ def test_the_metadata_keep_what_the_profiles_demand(run, tmp_path):
     assert "rules/common.smk" in ids(workflow["hasPart"])
     assert action["@type"] == "CreateAction" and action["instrument"] == {"@id": workflow["@id"]}
     assert known[action["agent"]["@id"]]["name"] == "A. Person"
+    assert known["README.md"]["about"] == {"@id": "./"} and known["README.md"]["encodingFormat"] == "text/markdown"
     data = {key for key, entity in known.items() if "File" in entity["@type"]}
     assert data == ids(root["hasPart"])
     assert ids(action["object"]) | ids(action["result"]) <= data
@@ -205,10 +210,31 @@ def test_a_crate_is_laid_out_as_a_clone_with_its_results(run, tmp_path, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[-1].startswith("3 of 8 files are as the manifest of")
     assert all(line.endswith(": missing") for line in told[:-1])
+    for line in told[:-1]:  # whose copies make it whole
+        name = (run.parent / line.removesuffix(": missing")).resolve().relative_to(run.parents[2])
+        (tmp_path / "crate" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(run.parents[2] / name, tmp_path / "crate" / name)
+    assert main(["verify", str(tmp_path / "crate/results/tiny/ssc")]) == 0
+    assert "ssc verify results/tiny/ssc" in (tmp_path / "crate" / "README.md").read_text()
+
+
+def test_the_configuration_of_a_manifest_makes_the_run_again():
+    folder = project.project_folder()
+    experiments, demo = (yaml.safe_load((folder / n).read_text()) for n in ("config/experiments.yaml", "config.yaml"))
+
+    def settings(config):
+        return json.loads(json.dumps(resolve(complete(merge(experiments, config)), "ssc").decisive()))
+
+    assert settings(settings(demo)) == settings(demo)
 
 
 def changed(run):
     (run / "seeds.json").write_text("[]")
+
+
+def with_other_settings(run):
+    value = json.loads((run / "manifest.json").read_text())
+    write_json(run / "manifest.json", {**value, "config": {**CONFIG, "seed": 4}})
 
 
 def missing(run):
@@ -245,6 +271,7 @@ def of_another_clone(run):
     ("change", "sentence"),
     [
         (changed, "tells of other files: ssc/seeds.json is changed; run snakemake again"),
+        (with_other_settings, "config is not that of config_digest"),
         (missing, "vgg 19.safetensors is missing"),
         (without_manifest, "manifest.json does not exist"),
         (without_report, "report.html does not exist; run snakemake to its end"),

@@ -93,6 +93,20 @@ def test_lines_are_added_and_none_is_written_twice(make_run, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("3 entries")
 
 
+def test_names_and_empty_files_of_any_kind(make_run, tmp_path, capsys):
+    run, register = make_run(), tmp_path / "results.jsonl"
+    register.touch()
+    assert main(["verify", str(register)]) == 0 and capsys.readouterr().out.startswith("0 entries")
+    with pytest.raises(InputError, match="only of none"):
+        compare_with_register(register, run)
+    for who in ("Ann\u2028Lee\x85", 'a "b"\n'):
+        register_run(run, register, who=who)
+        assert read_register(register)[-1].who == who
+    for who in ("", " "):
+        with pytest.raises(InputError, match="--who is empty"):
+            register_run(run, register, who=who)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -176,6 +190,12 @@ def test_there_must_be_an_entry_of_the_same_configuration(make_run, tmp_path, ca
     assert "has no entry of the configuration of" in capsys.readouterr().err
 
 
+def with_other_settings(run):
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["config"]["seed"] = 5
+    write_json(run / "manifest.json", manifest)
+
+
 def without_masks(run):
     table = run / "metrics.tsv"
     table.write_text("\n".join(line for line in table.read_text().splitlines() if line[:5] in ("stage", "class")))
@@ -189,6 +209,7 @@ def without_masks(run):
         (lambda run: (run / "metrics.tsv").unlink(), "metrics.tsv does not exist"),
         (lambda run: (run / ".metrics.tsv.sha256").write_text("0"), "metrics.tsv is damaged, or was changed by hand"),
         (without_masks, "metrics.tsv has no mIoU"),
+        (with_other_settings, "config is not that of config_digest"),
     ],
 )
 def test_a_run_that_proves_nothing_is_not_registered(make_run, tmp_path, change, sentence):
