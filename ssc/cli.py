@@ -346,7 +346,7 @@ def _verify_register(register: Path, run: Path | None) -> int:
     from ssc.workflow.register import compare_with_register, read_register
 
     if not run:
-        print(f"{len(read_register(register))} entries, complete and in agreement with themselves.")
+        print(f"Entries: {len(read_register(register))}, each complete and in agreement with itself.")
         return 0
     found = compare_with_register(register, run)
     for entry, metrics, weights, machine in found:

@@ -90,13 +90,13 @@ def test_lines_are_added_and_none_is_written_twice(make_run, tmp_path, capsys):
     assert register.read_text().startswith(first)
     assert [(entry.who, entry.seed) for entry in read_register(register)] == [("Ann", 3), ("Ben", 3), ("Ann", 4)]
     assert main(["verify", str(register)]) == 0
-    assert capsys.readouterr().out.startswith("3 entries")
+    assert capsys.readouterr().out.startswith("Entries: 3,")
 
 
 def test_names_and_empty_files_of_any_kind(make_run, tmp_path, capsys):
     run, register = make_run(), tmp_path / "results.jsonl"
     register.touch()
-    assert main(["verify", str(register)]) == 0 and capsys.readouterr().out.startswith("0 entries")
+    assert main(["verify", str(register)]) == 0 and capsys.readouterr().out.startswith("Entries: 0,")
     with pytest.raises(InputError, match="only of none"):
         compare_with_register(register, run)
     for who in ("Ann\u2028Lee\x85", 'a "b"\n'):
