@@ -180,12 +180,27 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser(
         "verify",
-        help="compare a run's files with its manifest, or two runs with each other",
-        description="Status 0: all is the same; 1: something differs; 2: a run cannot be read.",
+        help="compare a run's files with its manifest, two runs with each other, or a run with a register of results",
+        description="Status 0: all is the same; 1: something differs; 2: a run or a register cannot be read, or has "
+        "faults.",
     )
     verify.set_defaults(function=_verify)
-    verify.add_argument("run", type=Path, help="folder of a run, or its manifest.json")
+    verify.add_argument("run", type=Path, help="folder of a run, or its manifest.json; or a register, <name>.jsonl")
     verify.add_argument("other", nargs="?", type=Path, help="another run to compare it with")
+
+    register = commands.add_parser("register", help="add a run to a register of results: docs/proof.md")
+    register.set_defaults(function=_register)
+    register.add_argument("run", type=Path, help="folder of a run, or its manifest.json")
+    register.add_argument("--who", required=True, help="name of who made the run")
+    register.add_argument("--to", required=True, type=Path, help="the register, <name>.jsonl")
+
+    crate = commands.add_parser("crate", help="write a run as an RO-Crate for archives of data: docs/proof.md")
+    crate.set_defaults(function=_crate)
+    crate.add_argument("run", type=Path, help="folder of a run, or its manifest.json")
+    crate.add_argument("--out", required=True, type=Path, help="folder to make, or a .zip file")
+    crate.add_argument("--who", help="name of who made the run (default: nobody is named)")
+    crate.add_argument("--license", help="address of the results' licence (default: none is stated)")
+    crate.add_argument("--force", action="store_true", help="replace a .zip that this command has not written")
 
     return parser
 
@@ -308,6 +323,8 @@ def _export_onnx(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> int:
     from ssc.workflow.verify import check_run, compare_runs
 
+    if options.run.suffix == ".jsonl":
+        return _verify_register(options.run, options.other)
     if not options.other:
         states = check_run(options.run)
         wrong = {path: state for path, state in states.items() if state != "same"}
@@ -317,9 +334,7 @@ def _verify(options: argparse.Namespace) -> int:
         return int(bool(wrong))
     config, versions, stages = compare_runs(options.run, options.other)
     for title, differences in (("Configuration", config), ("Versions and machine", versions)):
-        print(f"{title}:{'' if differences else ' the same'}")
-        for key, (ours, theirs) in differences.items():
-            print(f"  {key}: {ours} | {theirs}")
+        _print_differences(title, differences)
     print("Results:")
     for stage, phrases in stages.items():
         print(f"  {stage}: {phrases[0] if phrases else 'the same'}")
@@ -328,3 +343,43 @@ def _verify(options: argparse.Namespace) -> int:
     differing = [stage for stage, phrases in stages.items() if phrases]
     print(f"The results differ, from {differing[0]} on." if differing else "The results are the same.")
     return int(bool(differing))
+
+
+def _verify_register(register: Path, run: Path | None) -> int:
+    from ssc.workflow.register import compare_with_register, read_register
+
+    if not run:
+        print(f"Entries: {len(read_register(register))}, each complete and in agreement with itself.")
+        return 0
+    found = compare_with_register(register, run)
+    for entry, metrics, weights, machine in found:
+        print(f"{entry.name} by {entry.who}, {entry.date}, and this run:")
+        _print_differences("Versions and machine", machine)
+        print(f"Figures in %:{'' if metrics else ' the same'}")
+        for name, (theirs, ours) in metrics.items():
+            by = "" if None in (theirs, ours) else f" ({ours - theirs:+.2f})"
+            print(f"  {name}: {theirs} | {ours}{by}")
+        print(f"Weights: {', '.join(weights) + ' differ' if weights else 'the same'}")
+    return int(any(row.metrics or row.weights for row in found))
+
+
+def _print_differences(title: str, differences: dict[str, tuple[object, object]]) -> None:
+    print(f"{title}:{'' if differences else ' the same'}")
+    for key, (ours, theirs) in differences.items():
+        print(f"  {key}: {ours} | {theirs}")
+
+
+def _register(options: argparse.Namespace) -> None:
+    from ssc.workflow.register import register_run
+
+    entry = register_run(options.run, options.to, who=options.who)
+    print(
+        f"Added {entry.name} to {options.to}: {len(entry.metrics)} rows of figures, {len(entry.weights)} weight files."
+    )
+
+
+def _crate(options: argparse.Namespace) -> None:
+    from ssc.interop.crate import write_crate
+
+    done = write_crate(options.run, options.out, who=options.who, license=options.license, force=options.force)
+    print(f"Wrote {done.files} files to {options.out}; {done.named} more are named with their SHA-256.")

@@ -57,11 +57,16 @@ def write_manifest(path: str | Path, *, config: dict, experiment: str, files: Ma
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "precision": select_precision(config["precision"], device),
         "seed": config["seed"],
-        "config_digest": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+        "config_digest": config_digest(config),
         "config": config,
         "files": {stage: _digests(paths, Path(path).parents[1]) for stage, paths in files.items()},
     }
     write_json(path, manifest)
+
+
+def config_digest(config: dict) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a configuration, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _digests(paths: Iterable[str], root: Path) -> dict[str, str]:

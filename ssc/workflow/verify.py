@@ -14,6 +14,8 @@ from ssc.interop.folders import cam_files, label_maps
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import file_digest, read_json
 from ssc.workflow.compare import compare_cams, compare_labels
+from ssc.workflow.job import check_file
+from ssc.workflow.manifest import config_digest
 from ssc.workflow.stage_table import STAGES
 
 # Stages of a manifest whose files all experiments of a data set share; the others' lie in an experiment's folder.
@@ -36,8 +38,17 @@ class Comparison(NamedTuple):
     stages: dict[str, list[str]]
 
 
-class _Run(NamedTuple):
-    root: Path  # results/<data set>, to which the paths of the manifest are relative
+class Run(NamedTuple):
+    """A run by its manifest.
+
+    Attributes:
+        root: results/<data set>, to which the paths of the manifest are relative.
+        path: the manifest.
+        manifest: what it holds.
+    """
+
+    root: Path
+    path: Path
     manifest: dict
 
 
@@ -58,10 +69,10 @@ def check_run(run: str | Path) -> dict[str, str]:
     Raises:
         InputError: there is no manifest, or one without files.
     """
-    root, manifest = _read(run)
+    root, _, manifest = read_run(run)
     states = {}
     for path, digest in (item for files in manifest["files"].values() for item in files.items()):
-        file = _locate(root, path)
+        file = locate(root, path)
         states[path] = "missing" if not file.is_file() else "same" if file_digest(file) == digest else "changed"
     return states
 
@@ -79,7 +90,7 @@ def compare_runs(first: str | Path, second: str | Path) -> Comparison:
     Raises:
         InputError: there is no manifest, or one without files.
     """
-    runs = _read(first), _read(second)
+    runs = read_run(first), read_run(second)
     manifests = [run.manifest for run in runs]
     versions = [{key: value for key, value in own.items() if key not in _NOT_VERSIONS} for own in manifests]
     stages = dict.fromkeys([*manifests[0]["files"], *manifests[1]["files"]])
@@ -90,15 +101,46 @@ def compare_runs(first: str | Path, second: str | Path) -> Comparison:
     )
 
 
-def _read(run: str | Path) -> _Run:
+def check_unchanged(run: str | Path) -> Run:
+    """The run, if its configuration and all its files, its table of figures among them, are as they were made.
+
+    Args:
+        run: folder of the run, or its manifest.json.
+
+    Raises:
+        InputError: there is no manifest, or one without files; a file is missing or changed, or the configuration in
+            the manifest.
+    """
+    read = read_run(run)
+    if read.manifest["config_digest"] != config_digest(read.manifest["config"]):
+        raise InputError(f"{read.path}: config is not that of config_digest; delete the file and run snakemake again.")
+    wrong = [f"{path} is {state}" for path, state in check_run(run).items() if state != "same"]
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
+        raise InputError(f"{read.path} tells of other files: {wrong[0]}{more}; run snakemake again.")
+    table = read.path.with_name("metrics.tsv")
+    if not table.is_file():
+        raise InputError(f"{table} does not exist; run snakemake to its end.")
+    check_file(table)
+    return read
+
+
+def read_run(run: str | Path) -> Run:
+    """A run by its manifest.
+
+    Raises:
+        InputError: there is no manifest, or one without files.
+    """
     path = Path(run) / "manifest.json" if Path(run).is_dir() else Path(run)
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not manifest.get("files") or "config" not in manifest:
         raise InputError(f"{path} is no manifest that names the run's files; name another, or run snakemake again.")
-    return _Run(_locate(Path.cwd(), path).parents[1], manifest)
+    path = locate(Path.cwd(), path)
+    return Run(path.parents[1], path, manifest)
 
 
-def _locate(root: Path, path: str | Path) -> Path:
+def locate(root: Path, path: str | Path) -> Path:
+    """Where a file of a manifest lies."""
     # By the names alone: a link, such as of results/ to another disk, has another folder above it.
     return Path(os.path.normpath(root / path))
 
@@ -116,7 +158,7 @@ def _flat(settings: Mapping, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _stage_differences(stage: str, first: _Run, second: _Run) -> list[str]:
+def _stage_differences(stage: str, first: Run, second: Run) -> list[str]:
     ours, theirs = _results(stage, first), _results(stage, second)
     found = []
     for name in dict.fromkeys([*ours, *theirs]):
@@ -127,7 +169,7 @@ def _stage_differences(stage: str, first: _Run, second: _Run) -> list[str]:
     return [phrase for phrase in found if phrase]
 
 
-def _results(stage: str, run: _Run) -> dict[str, dict[str, _File]]:
+def _results(stage: str, run: Run) -> dict[str, dict[str, _File]]:
     """By name of a result, its files by their names; those of all shards are one result, with `*` for the shard.
 
     Names do not hold the experiment, in whose folder the files may lie.
@@ -137,7 +179,7 @@ def _results(stage: str, run: _Run) -> dict[str, dict[str, _File]]:
         of_experiment = stage not in _SHARED and not path.startswith(("/", ".."))
         name = path.partition("/")[2] if of_experiment else path
         result = re.sub(r"[0-9]+-of-[0-9]+(\.[a-z]+)$", r"*\1", name)
-        results.setdefault(result, {})[name] = _File(_locate(run.root, path), digest)
+        results.setdefault(result, {})[name] = _File(locate(run.root, path), digest)
     return results
 
 
