@@ -131,5 +131,5 @@ def test_the_profile_names_the_rules_that_it_means():
     assert set(profile["slurm-array-jobs"].split(", ")) == sharded - {"ready_cams", "ready_pseudo_labels"}
     assert set(given) == {name for name, text in rule_texts().items() if "gpu=GPU" in text}
     assert {name for name in given if "--signal=USR1@" in given[name].get("slurm_extra", "")} == {
-        name for name, text in rule_texts().items() if "ssc.training." in text
+        name for name, text in rule_texts().items() if "gpu=GPU" in text and "runtime=growing" not in text
     }
