@@ -8,7 +8,7 @@ READY := $(VENV)/.installed
 TOOLS := $(VENV)/tools
 RUN := results/demo/ssc
 
-.PHONY: demo test bench chaos install lock audit lint format clean
+.PHONY: demo test bench chaos docs install lock audit lint format clean
 
 demo: install
 	$(BIN)/snakemake --cores all
@@ -24,7 +24,11 @@ bench: install
 chaos: install
 	$(BIN)/python -m tests.faults
 
-lint: install
+# The documentation as a site, build/site/index.html; a link or an anchor that leads nowhere is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+lint: install docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
@@ -52,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 # The lock file: the newest versions that the ranges of pyproject.toml allow, but those locked already stay; with the hashes
 # of all their files. `make lock UPGRADE=--upgrade` raises all versions, `UPGRADE='--upgrade-package numpy'` one.
 lock: $(TOOLS)/.installed
-	$(TOOLS)/bin/uv pip compile pyproject.toml --extra workflow --extra pretrained --extra dev --universal --python-version 3.11 \
+	$(TOOLS)/bin/uv pip compile pyproject.toml --extra workflow --extra pretrained --extra dev --extra docs --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE) -o requirements.lock
 	{ sed '/- pip:/q' envs/ssc.yaml; sed -n 's/^\([a-z].*\) \\$$/      - "\1"/p' requirements.lock; } > envs/ssc.yaml.new
 	mv envs/ssc.yaml.new envs/ssc.yaml
@@ -69,5 +73,5 @@ $(TOOLS)/.installed:
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .snakemake .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build/site .snakemake .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find ssc tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -103,9 +103,9 @@ def corrected_state(settings):
     return files_state(Path(folder)) if folder else None
 
 
-def with_ready(stage):
-    """Wildcard constraint: experiments that name ready files for a stage."""
-    names = [re.escape(name) for name in EXPERIMENTS if experiments.ready(resolved(name), stage)]
+def experiments_that(hold):
+    """Wildcard constraint: experiments whose settings `hold` is true of."""
+    names = [re.escape(name) for name in EXPERIMENTS if hold(resolved(name))]
     return f"(?:{'|'.join(names)})(?:-seed[0-9]+)?" if names else "(?!)"
 
 

@@ -1,4 +1,4 @@
-# Pseudo-labels: random walk of the CAMs over the class-boundary map.
+# Pseudo-labels: random walk of the CAMs over the class-boundary map, or labels of the CAMs alone.
 
 
 rule random_walk:
@@ -29,6 +29,37 @@ rule random_walk:
         source=code("ssc.stages.pseudo_labels", "pseudo_labels", "irn"),
     script:
         "../workflow_scripts/random_walk.py"
+
+
+rule cam_labels:
+    input:
+        index=TRAIN_SHARD_INDEX,
+        classes=CLASSES,
+        cams=owned("cams", rules.cams.output.archive),
+        cam_threshold=cam_threshold("pseudo_labels"),
+    output:
+        **outputs("random_walk"),
+    log:
+        f"{RUN}/logs/random_walk/{{shard}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/random_walk/{{shard}}.tsv"
+    wildcard_constraints:
+        experiment=experiments_that(lambda run: run.pseudo_labels.method != "irn"),
+    conda:
+        "../envs/ssc.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        settings=lambda w: resolved(w.experiment).pseudo_labels.decisive(),
+        corrected=lambda w: corrected_state(resolved(w.experiment)),
+        source=source_digest("ssc.stages.cam_labels"),
+    script:
+        "../workflow_scripts/cam_labels.py"
+
+
+ruleorder: cam_labels > random_walk
 
 
 rule count_pseudo_labels:

@@ -12,7 +12,7 @@ rule ready_cams:
     benchmark:
         f"{RUN}/benchmarks/cams/{{shard}}.tsv"
     wildcard_constraints:
-        experiment=with_ready("cams"),
+        experiment=experiments_that(lambda run: run.ready.cams),
     conda:
         "../envs/ssc.yaml"
     threads: 1
@@ -38,7 +38,7 @@ rule ready_pseudo_labels:
     benchmark:
         f"{RUN}/benchmarks/random_walk/{{shard}}.tsv"
     wildcard_constraints:
-        experiment=with_ready("pseudo_labels"),
+        experiment=experiments_that(lambda run: run.ready.pseudo_labels),
     conda:
         "../envs/ssc.yaml"
     threads: 1
@@ -77,4 +77,4 @@ rule check_weights:
 
 
 ruleorder: ready_cams > cams
-ruleorder: ready_pseudo_labels > random_walk
+ruleorder: ready_pseudo_labels > cam_labels > random_walk

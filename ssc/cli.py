@@ -132,9 +132,11 @@ def _parser() -> argparse.ArgumentParser:
     backbone.add_argument("--network", help="its name in the configuration (default: the file's, up to the first -)")
     backbone.add_argument("--force", action="store_true", help=_FORCE)
 
-    cams = commands.add_parser("convert-cams", help="turn CAMs of the released code into files for ready.cams")
+    cams = commands.add_parser("convert-cams", help="turn CAMs of other code bases into files for ready.cams")
     cams.set_defaults(function=_convert_cams)
-    cams.add_argument("folder", type=Path, help="folder of <id>.npy")
+    cams.add_argument(
+        "folder", type=Path, help="folder of <id>.npy of IRN, ReCAM, AffinityNet, SEAM, MCTformer or CLIP-ES"
+    )
     cams.add_argument("output", type=Path, help="folder for <id>.npz")
     cams.add_argument("--force", action="store_true", help=_FORCE)
 
@@ -149,8 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     stages.add_argument(
         "second",
         type=Path,
-        help="another, or a folder with some of cams (<id>.npz, or the release's <id>.npy), irn_labels, pseudo_labels, "
-        "confidence, predictions/<split> (<id>.png); the release's cam, ir_label and sem_seg are known too",
+        help="another, or a folder with some of cams (<id>.npz, or another code's <id>.npy), irn_labels, "
+        "pseudo_labels, confidence, predictions/<split> (<id>.png); the release's cam, ir_label and sem_seg are known "
+        "too",
     )
     stages.add_argument(
         "--threshold", type=_number(0, 1), default=0.2, help="background threshold of the seeds (default: 0.2)"

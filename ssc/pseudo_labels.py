@@ -1,4 +1,4 @@
-"""Pseudo-labels: a random walk of the CAMs over the class-boundary map of IRN."""
+"""Pseudo-labels: a random walk of the CAMs over the class-boundary map of IRN; the most certain of their pixels."""
 
 import numpy as np
 import torch
@@ -119,6 +119,22 @@ def confidence_mask(scores: np.ndarray, keep: float = 0.5, *, rounding: str = "u
             if count:
                 mask |= inside & (margin >= np.partition(margin[inside], -count)[-count])
     return mask
+
+
+def label_confidence(scores: np.ndarray, labels: np.ndarray, keep: float = 0.5, *, rounding: str = "up") -> np.ndarray:
+    """`confidence_mask` of labels that need not be the argmax of the scores: of each label's pixels those that are kept
+    where its score stands out most from the best other one.
+
+    Args:
+        scores: (K, H, W) in 0..1, background included, K >= 1.
+        labels: positions among the scores (H, W), int in 0..K - 1.
+        keep, rounding: see `confidence_mask`.
+
+    Returns:
+        bool (H, W).
+    """
+    chosen = labels == np.arange(len(scores))[:, None, None]
+    return confidence_mask(scores + 2.0 * chosen, keep, rounding=rounding)  # above all others, by as much more
 
 
 def half_mask(size: tuple[int, int], name: str) -> np.ndarray:

@@ -1,12 +1,17 @@
 """Seeds and confident labels: what background thresholds make of the CAMs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ssc.constants import IGNORE
 from ssc.crf import DenseCRF
+
+if TYPE_CHECKING:  # the threshold of a histogram needs no PyTorch, whose import takes longer than to find it
+    import torch
 
 _POWER = 1.5  # of the divergence by which values differ from the mean of their group
 
@@ -19,7 +24,7 @@ def argmax_labels(cams: torch.Tensor, threshold: float) -> np.ndarray:
     if len(cams) == 0:
         return np.zeros(cams.shape[1:], np.int64)
     values, positions = cams.max(dim=0)
-    return torch.where(values > threshold, positions + 1, 0).numpy()
+    return ((positions + 1) * (values > threshold)).numpy()
 
 
 def background_threshold(histogram: np.ndarray) -> float:

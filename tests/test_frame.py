@@ -1,13 +1,16 @@
 """Files of the frame that must agree with each other."""
 
-import re
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ssc.crf import BILATERAL, GAUSSIAN
 from ssc.workflow.settings import IRNLabels, Prediction
@@ -15,28 +18,29 @@ from ssc.workflow.settings import IRNLabels, Prediction
 ROOT = Path(__file__).parents[1]
 
 
+def release_notes(version):
+    """What the release of a version says, by the command of its workflow."""
+    steps = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]["release"]["steps"]
+    (command,) = (step["run"] for step in steps if "awk" in step.get("run", ""))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / "CHANGELOG.md", folder)
+        subprocess.run(["bash", "-euc", command], cwd=folder, check=True, env={**os.environ, "VERSION": version})
+        return (Path(folder) / "notes.md").read_text()
+
+
+def test_a_release_says_what_the_changelog_says_of_it():
+    own, text = version("ssc-wsss"), (ROOT / "CHANGELOG.md").read_text()
+    notes = release_notes(own)
+    assert notes.strip() and notes in text and "\n## " not in notes
+    with pytest.raises(subprocess.CalledProcessError):  # a version that the changelog does not know
+        release_notes("9.9.9")
+
+
 def test_version_is_stated_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert version("ssc-wsss") == project["version"]
     assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
     assert f"version: {project['version']}" in (ROOT / "CITATION.cff").read_text()
-
-
-def test_every_rule_has_log_benchmark_resources_and_a_script():
-    for path in sorted((ROOT / "rules").glob("*.smk")):
-        for rule in re.split(r"\n *rule (?=\w+:)", path.read_text())[1:]:
-            name = rule.split(":", 1)[0]
-            # Snakemake allows no benchmark where a result may come from its cache.
-            measured = "cache:" if "cache:" in rule else "benchmark:"
-            for directive in ("log:", measured, "threads:", "resources:", "mem_mb=", "runtime=", "script:"):
-                assert directive in rule, f"{path.name}: {name} lacks {directive}"
-
-
-def test_scripts_are_thin():
-    for path in (ROOT / "workflow_scripts").glob("*.py"):
-        text = path.read_text()
-        assert len(text.splitlines()) <= 40, path
-        assert "with job(snakemake):" in text, path
 
 
 def test_crf_constants_in_code_are_the_defaults_of_the_settings():
@@ -49,7 +53,8 @@ def test_crf_constants_in_code_are_the_defaults_of_the_settings():
     ("module", "heavy"),
     [
         *(("ssc.stages.masks", name) for name in ("torch", "numba", "pandas")),
-        *((module, "torch") for module in ("ssc.stages.superpixels", "ssc.stages.evaluate", "ssc.data.build")),
+        *((f"ssc.stages.{name}", "torch") for name in ("superpixels", "evaluate", "cam_threshold", "seeds")),
+        *((module, "torch") for module in ("ssc.data.build", "ssc.report.evidence", "ssc.report.metrics_table")),
         # Which torchvision, timm and the optimisers bring in.
         *(
             (f"ssc.stages.{name}", "torch._dynamo")

@@ -1,20 +1,23 @@
-"""The files that repeat what the code says: schema, table of keys, the README's graph, Slurm's arrays."""
+"""The files that repeat what the code says: schema, table of keys, interface, graph of stages, Slurm's arrays."""
 
+import re
 import shutil
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from docs import generate
-from docs.generate import json_schema, key_table, main
+from docs.generate import api, json_schema, key_table, main, stage_graph
 from ssc.workflow.config import complete
 from ssc.workflow.settings import Experiment
+from ssc.workflow.stage_table import STAGES
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
-FILES = ["config/schema.json", "docs/config.md", "README.md", "profiles/slurm/config.yaml"]
+FILES = ["config/schema.json", "docs/config.md", "docs/api.md", "docs/stages.svg", "profiles/slurm/config.yaml"]
 
 
 @pytest.fixture
@@ -40,7 +43,8 @@ def test_they_are_all_there(copy):
     [
         ("config/schema.json", '"type"', '"kind"'),
         ("docs/config.md", "classifier", "sorter"),
-        ("README.md", "cams --> seeds", "seeds --> cams"),
+        ("docs/api.md", "max_regions: int = 64", "max_regions: int = 32"),
+        ("docs/stages.svg", ">cams<", ">maps<"),
         ("profiles/slurm/config.yaml", ", predictions", ""),
     ],
 )
@@ -57,13 +61,13 @@ def test_a_stale_file_is_named_and_written_anew(copy, capsys, name, old, new):
 
 
 def test_of_a_page_the_part_alone_is_written(copy):
-    page = copy / "README.md"
-    page.write_text(f"Own words.\n{page.read_text()}")
+    page = copy / "profiles/slurm/config.yaml"
+    page.write_text(f"# Own words.\n{page.read_text()}")
     assert main(["--check"]) == 0
 
 
 def test_an_absent_file_is_written(copy):
-    for name in FILES[:2]:
+    for name in FILES[:4]:
         (copy / name).unlink()
     assert main(["--check"]) == 1
     assert main([]) == 0 and main(["--check"]) == 0
@@ -133,3 +137,21 @@ def test_the_table_names_every_key():
     assert "| `lr` | `0.0005` | number > 0 | Initial learning rate of Adam for the reconstruction net. |" in table
     for section in Experiment.model_fields.keys() - {"seed", "weights"}:
         assert f"\n## {section}\n" in table
+
+
+def test_the_reference_says_what_is_called_and_how():
+    text = api()
+    assert "\n### ssc.load\n\n```python\ndef load(weights: str | Path, *," in text
+    assert "\n- `weights`: `segmentation.safetensors` of a run.\n" in text
+    assert "class PerceptualLoss(network: nn.Module," in text and not re.search(r"\(\s*self\b", text)
+    assert "| `ssc predict` | segment photos with a trained network |" in text
+
+
+def test_the_drawing_has_each_stage_below_all_that_it_reads():
+    drawing = ElementTree.fromstring(stage_graph())
+    svg = "{http://www.w3.org/2000/svg}"
+    height = {text.text.replace(" ", "_"): int(text.get("y")) for text in drawing.iter(f"{svg}text")}
+    assert list(height) == list(STAGES)
+    assert all(height[source] < height[name] for name, stage in STAGES.items() for source in stage.reads)
+    tips = [path for path in drawing.iter(f"{svg}path") if path.get("marker-end")]
+    assert len(tips) == sum(len(stage.reads) for stage in STAGES.values())

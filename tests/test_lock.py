@@ -27,7 +27,10 @@ def ranges():
     groups = project()["optional-dependencies"]
     return [
         Requirement(line)
-        for line in [*project()["dependencies"], *groups["workflow"], *groups["pretrained"], *groups["dev"]]
+        for line in [
+            *project()["dependencies"],
+            *(line for extra in ("workflow", "pretrained", "dev", "docs") for line in groups[extra]),
+        ]
     ]
 
 

@@ -28,7 +28,7 @@ def label_maps(*sources: str | Path) -> dict[str, Callable[[], np.ndarray]]:
 
 
 def cam_files(*sources: str | Path) -> dict[str, Callable[[], Arrays]]:
-    """By image id, what reads its arrays, see `ssc.cams.full_cams`: of folders of `<id>.npz`, or of the released code's
+    """By image id, what reads its arrays, see `ssc.cams.full_cams`: of folders of `<id>.npz`, or of another code base's
     `<id>.npy`, and of shard archives.
 
     Raises:

@@ -52,7 +52,8 @@ def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: st
 
     A file holds `classes` (K,), ids 1..C in any order, and `cams` (K, h, w) in 0..1 at stride 4: h = ceil(H / 4); for
     `stride: 1` also `high_res` (K, H, W) in 0..1, or the terms `scale_0`, ... of another run, see
-    `ssc.cams.full_cams`; without these seeds and IRN labels are made of `cams`, enlarged.
+    `ssc.cams.full_cams`; without these seeds and IRN labels are made of `cams`, enlarged. An image without labels needs
+    no file, and no size of maps.
 
     Args:
         index, shard: the images, of the training split.
@@ -68,12 +69,17 @@ def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: st
     strides = {"cams": STRIDE, "high_res": 1} if settings.stride == 1 else {"cams": STRIDE}
     with archive.write(output) as out:
         for row in track(rows, f"CAMs {shard}"):
-            path = _file(folder, row, ".npz", "ready.cams")
-            arrays = read_arrays(path, "classes", "cams")
+            size = read_image(row.image).shape[:2]
+            path, arrays = Path(folder) / f"{row.id}.npz", {"classes": np.zeros(0)}
+            if row.labels or path.is_file():
+                arrays = read_arrays(_file(folder, row, ".npz", "ready.cams"), "classes", "cams")
             classes = arrays["classes"]
             if classes.ndim != 1 or sorted(classes.tolist()) != list(row.labels):
                 raise InputError(f"{path} holds classes {classes.tolist()}, the image's labels are {list(row.labels)}.")
-            size = read_image(row.image).shape[:2]
+            if not row.labels:
+                none = np.zeros((0, *(-(-side // STRIDE) for side in size)), settings.dtype)
+                out.add_arrays(row.id, classes=classes.astype(np.int16), cams=none)
+                continue
             found = {name: arrays[name] for name in strides if name in arrays}
             for name, maps in found.items():
                 needed = (len(classes), *(-(-side // strides[name]) for side in size))

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ssc.archive import Archive
-from ssc.cams import full_cams
 from ssc.data.index import Row, read_index
 from ssc.interop.folders import Arrays
 from ssc.metrics import confusion, image_miou, summary, threshold_counts
@@ -107,6 +106,8 @@ def _masked(rows: Iterable[Row], cams: Archive, masks: Archive) -> Iterator[tupl
 
 def _strongest(arrays: Arrays, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The class with the largest CAM and that CAM, each (H, W)."""
+    from ssc.cams import full_cams  # with PyTorch, which the figures can spare
+
     return strongest_class(arrays["classes"].astype(np.int64), full_cams(arrays, size))
 
 

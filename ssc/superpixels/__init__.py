@@ -59,16 +59,15 @@ def superpixels(
     smooth = smooth_image(image, sigma)
     costs = edge_costs(smooth)
     order = sorted_edges(costs)
-    components = grow(costs, order, width, scale / 255.0)
-    components, sizes = split_at_corners(components, height, width)
-    absorb_small(components, sizes, order, width, min_size)
-    labels, count = compact(components)
+    regions = split_at_corners(grow(costs, order, width, scale / 255.0), height, width)
+    absorb_small(regions, order, width, min_size)
+    labels, count = compact(regions)
     labels = labels.reshape(height, width)
 
     if count > max_regions:
         colour, texture = histograms(image, smooth, labels, count)
-        parents = merge(colour, texture, *extents(labels, count), neighbours(labels, count), max_regions)
-        labels = compact(parents)[0][labels]
+        groups = merge(colour, texture, *extents(labels, count), neighbours(labels, count), max_regions)
+        labels = compact(groups)[0][labels]
     return labels
 
 

@@ -108,83 +108,92 @@ def sorted_edges(costs):
     return edges
 
 
+# A forest of regions is one array over pixels: what is below zero is a root, minus the number of its pixels; else a
+# pixel's parent. One array, since large photos outgrow the processor's cache and each look-up then costs a wait.
+
+
 @njit(cache=True, nogil=True)
-def _find(parents, node):
-    while parents[node] != node:
-        parents[node] = parents[parents[node]]
-        node = parents[node]
+def _find(forest, node):
+    """Root of a node; the way there is halved for those that come after."""
+    parent = forest[node]
+    while parent >= 0:
+        above = forest[parent]
+        if above < 0:
+            return parent
+        forest[node] = above
+        node, parent = above, forest[above]
     return node
 
 
 @njit(cache=True, nogil=True)
-def _ends(parents, edge, width):
+def _join(forest, a, b):
+    """The root of two regions that become one, given by their roots: that of the larger."""
+    if forest[a] > forest[b]:
+        a, b = b, a
+    forest[a] += forest[b]
+    forest[b] = a
+    return a
+
+
+@njit(cache=True, nogil=True)
+def _ends(forest, edge, width):
     """Roots of the two pixels that an edge joins."""
     pixel, kind = edge >> 2, edge & 3
-    return _find(parents, pixel), _find(parents, pixel + _DOWN[kind] * width + _RIGHT[kind])
+    other = pixel + _DOWN[kind] * width + _RIGHT[kind]
+    if forest[pixel] >= 0 and forest[pixel] == forest[other]:  # most edges: the parent is the same, whatever its root
+        return forest[pixel], forest[pixel]
+    return _find(forest, pixel), _find(forest, other)
 
 
 @njit(cache=True, nogil=True)
 def grow(costs, order, width, scale):
-    """Union-find parents (H W,) after joining every pair whose edge is below both internal differences."""
-    pixels = costs.size // 4
-    parents = np.arange(pixels, dtype=np.int32)
-    sizes = np.ones(pixels, np.int32)
-    limits = np.full(pixels, scale)
+    """Forest (H W,) of the regions after joining every pair whose edge is below both internal differences."""
+    forest = np.full(costs.size // 4, -1, np.int32)
+    limits = np.full(forest.size, scale)
     for edge in order:
-        a, b = _ends(parents, edge, width)
-        cost = costs[edge]
-        if a != b and cost < limits[a] and cost < limits[b]:
-            a, b = min(a, b), max(a, b)
-            parents[b] = a
-            sizes[a] += sizes[b]
-            limits[a] = cost + scale / sizes[a]
-    return parents
+        a, b = _ends(forest, edge, width)
+        if a != b:
+            cost = costs[edge]
+            if cost < limits[a] and cost < limits[b]:
+                root = _join(forest, a, b)
+                limits[root] = cost - scale / forest[root]
+    return forest
 
 
 @njit(cache=True, nogil=True)
-def split_at_corners(parents, height, width):
-    """Cut components into 4-connected parts: new parents (H W,) and the sizes at their roots."""
-    parts = np.arange(height * width, dtype=np.int32)
+def split_at_corners(forest, height, width):
+    """Forest (H W,) of the 4-connected parts of regions."""
+    parts = np.full(height * width, -1, np.int32)
     for y in range(height):
         for x in range(width):
             pixel = y * width + x
-            root = _find(parents, pixel)
-            if x > 0 and _find(parents, pixel - 1) == root:
-                _union(parts, pixel, pixel - 1)
-            if y > 0 and _find(parents, pixel - width) == root:
-                _union(parts, pixel, pixel - width)
-    sizes = np.zeros(height * width, np.int32)
-    for pixel in range(height * width):
-        sizes[_find(parts, pixel)] += 1
-    return parts, sizes
+            root = _find(forest, pixel)
+            for there, other in ((x > 0, pixel - 1), (y > 0, pixel - width)):
+                if there and _find(forest, other) == root:
+                    a, b = _find(parts, pixel), _find(parts, other)
+                    if a != b:
+                        _join(parts, a, b)
+    return parts
 
 
 @njit(cache=True, nogil=True)
-def _union(parents, i, j):
-    a, b = _find(parents, i), _find(parents, j)
-    parents[max(a, b)] = min(a, b)
-
-
-@njit(cache=True, nogil=True)
-def absorb_small(parents, sizes, order, width, min_size):
+def absorb_small(forest, order, width, min_size):
     """Join regions below `min_size` across the cheapest pixel side that they share with another, in place."""
     for edge in order:
         if edge & 3 < _FIRST_DIAGONAL:
-            a, b = _ends(parents, edge, width)
-            if a != b and (sizes[a] < min_size or sizes[b] < min_size):
-                a, b = min(a, b), max(a, b)
-                parents[b] = a
-                sizes[a] += sizes[b]
+            a, b = _ends(forest, edge, width)
+            if a != b and (-forest[a] < min_size or -forest[b] < min_size):
+                _join(forest, a, b)
 
 
 @njit(cache=True, nogil=True)
-def compact(parents):
-    """Labels 0..n-1 of the roots of a union-find forest, by first appearance, and n."""
-    labels = np.empty(parents.size, np.int32)
-    names = np.full(parents.size, -1, np.int32)
+def compact(forest):
+    """Labels 0..n-1 of the regions of a forest, by first appearance, and n."""
+    labels = np.empty(forest.size, np.int32)
+    names = np.full(forest.size, -1, np.int32)
     count = 0
-    for node in range(parents.size):
-        root = _find(parents, node)
+    for node in range(forest.size):
+        root = _find(forest, node)
         if names[root] < 0:
             names[root] = count
             count += 1

@@ -135,14 +135,14 @@ def _similarity(a, b, colour, texture, sizes, boxes, pixels):
 
 @njit(cache=True, nogil=True)
 def merge(colour, texture, sizes, boxes, pairs, max_regions):
-    """Join the most similar neighbours until `max_regions` remain: union-find parents (n,) over regions.
+    """Join the most similar neighbours until `max_regions` remain: a forest (n,) of regions, see `felzenszwalb`.
 
     A joined pair lives on under its smaller number; equal similarities go to the lowest pair of numbers. All
     pairs are read at every step: with a few hundred regions this is quicker than keeping a queue in order.
     The arguments are overwritten.
     """
     count, total, pixels = sizes.size, len(pairs), sizes.sum()
-    parents = np.arange(count, dtype=np.int32)
+    forest = np.full(count, -1, np.int32)
     met = np.full(count, -1)  # the region whose end a region last took notice of
     similarity = np.empty(total)
     for i in range(total):
@@ -155,7 +155,7 @@ def merge(colour, texture, sizes, boxes, pairs, max_regions):
             ):
                 best = i
         a, b = pairs[best, 0], pairs[best, 1]
-        parents[b] = a
+        forest[b] = a
         for i in range(colour.shape[1]):
             colour[a, i] += colour[b, i]
         for i in range(texture.shape[1]):
@@ -177,4 +177,4 @@ def merge(colour, texture, sizes, boxes, pairs, max_regions):
             pairs[kept, 0], pairs[kept, 1], similarity[kept] = low, high, similarity[i]
             kept += 1
         total = kept
-    return parents
+    return forest

@@ -60,6 +60,8 @@ def missing_results(settings: Settings, folder: Path, *, owners: Mapping[str, st
         missing[stage] = sum(not path.exists() for path in paths) / len(paths)
     for stage in TRAININGS:
         missing[stage] *= getattr(settings.ready, stage) is None
+    for stage in ("irn_labels", "irn"):
+        missing[stage] *= settings.pseudo_labels.method == "irn"
     missing["cross_validation"] *= "cross_validation" in made_stages(settings)
     missing["warm_start"] *= "warm_start" in (own.weights, settings.irn.weights, settings.segmentation.weights)
     return missing

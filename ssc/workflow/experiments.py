@@ -41,6 +41,12 @@ def ready(settings: Settings, stage: str) -> str | None:
     return getattr(settings.ready, stage) if STAGES[stage].ready else None
 
 
+def reads(settings: Settings, stage: str) -> tuple[str, ...]:
+    """The stages whose results a stage reads in a run: those of the table, but no IRN for labels that need none."""
+    without = {"irn"} if stage == "pseudo_labels" and settings.pseudo_labels.method != "irn" else set()
+    return tuple(source for source in STAGES[stage].reads if source not in without)
+
+
 def ready_form(settings: Settings) -> dict:
     """The settings that say in which form ready CAMs are stored."""
     return settings.cams.model_dump(include={"stride", "dtype"})
@@ -55,7 +61,7 @@ def decisive_settings(settings: Settings, stage: str) -> dict:
     for key in STAGES[stage].settings:
         value = getattr(settings, key)
         decisive[key] = value if key == "seed" else value.decisive()
-    for source in STAGES[stage].reads:
+    for source in reads(settings, stage):
         if not STAGES[source].shared:
             decisive |= decisive_settings(settings, source)
     return decisive
@@ -67,7 +73,8 @@ def reported_stages(settings: Settings) -> list[str]:
     given = settings.ready
     trains = not given.segmentation
     seeds = bool(given.cams or given.classifier) or (trains and not given.pseudo_labels)
-    labels = trains or bool(given.pseudo_labels) or bool(seeds and given.irn)
+    walks = "irn" in reads(settings, "pseudo_labels")
+    labels = trains or bool(given.pseudo_labels) or bool(seeds and (given.irn or not walks))
     return [*(["seeds"] if seeds else []), *(["pseudo_labels"] if labels else []), "predictions"]
 
 
@@ -83,7 +90,7 @@ def made_stages(settings: Settings) -> list[str]:
         given = ready(settings, stage)
         if not (given and STAGES[stage].ready == "weights"):
             made.add(stage)
-            waiting += () if given else STAGES[stage].reads
+            waiting += () if given else reads(settings, stage)
     uses_superpixels = ("classifier" in made and settings.classifier.asm.enabled) or (
         "cams" in made and refines_cams(settings)
     )
@@ -98,7 +105,7 @@ def made_stages(settings: Settings) -> list[str]:
 
 def uses(settings: Settings, stage: str) -> bool:
     """Whether a stage that the run makes reads the results of another."""
-    return any(stage in STAGES[name].reads and not ready(settings, name) for name in made_stages(settings))
+    return any(stage in reads(settings, name) and not ready(settings, name) for name in made_stages(settings))
 
 
 def photo_splits(settings: Settings, rule: Rule) -> list[str]:

@@ -86,12 +86,15 @@ def needed_memory(
         # Threads beside a network on the CPU wait for it.
         predicted += (several if gpu else 1) * (refinement(index.num_classes + 1) + 2 * scores)
     walked = 0 if gpu else _PAIR * math.pi * (walk.radius * walk.scale / STRIDE) ** 2 * pixels
+    labelled = refinement(present + 1)  # at most, where no network does it
+    if walk.method == "irn":
+        labelled = max(inference("random_walk", "irn", [walk.scale]), walked)
     sizes = {
         "superpixels": _PLAIN_PROCESS + _SUPERPIXELS * pixels,
         "cams": _PROCESS + inference("cams", "classifier", settings.cams.scales),
         "evaluate_classifier": _PROCESS + inference("evaluate_classifier", "classifier", [1.0]),
         "irn_labels": _PROCESS + refinement(2 * (present + 1)),
-        "random_walk": _PROCESS + max(inference("random_walk", "irn", [walk.scale]), walked),
+        "random_walk": _PROCESS + labelled,
         "predictions": _PROCESS + predicted,
     }
     needs = {}

@@ -306,8 +306,13 @@ class IRN(Section):
 
 
 class PseudoLabels(Section):
-    """Random walk over the class-boundary map."""
+    """Pseudo-labels of the CAMs: by a random walk over the class-boundary map of IRN, or without."""
 
+    method: Literal["irn", "crf", "none"] = Field(
+        "irn",
+        description="What is made of the CAMs: IRN's random walk, for which it is trained, a dense CRF of their labels "
+        "at `threshold`, or these labels as they are.",
+    )
     scale: Positive = Field(
         1.0, description="Factor of the photo's size at which the walk runs; above 1 for small photos."
     )
@@ -328,8 +333,11 @@ class PseudoLabels(Section):
         "it [R].",
     )
     threshold: Threshold = Field(
-        0.25, description="Background threshold of the scores after the walk; auto: 1.25 times the CAMs' own."
+        0.25,
+        description="Background threshold of the scores after the walk, auto: 1.25 times the CAMs' own; with crf and "
+        "none of the CAMs, auto: their own.",
     )
+    crf: LabelCRF = LabelCRF()
     keep: Positive = Field(0.5, le=1, description="Share of each predicted class that the confidence mask keeps.")
     rounding: Literal["up", "down"] = Field(
         "up", description="How that number of pixels is rounded: up, and ties at the border are kept, or down [R]."
@@ -342,6 +350,12 @@ class PseudoLabels(Section):
         description="Folder of label maps <id>.png that you have mended; they stand for the walk's, and all their "
         "pixels but those of 255 are confident. docs/exporting.md says how they come about.",
     )
+
+    def decisive(self) -> dict:
+        """The keys of the method; the default does not say its name, so that the others change no earlier result."""
+        walk = {"scale", "radius", "beta", "exp_times", "pad", "mirror", "divide"}
+        without = {"irn": {"method", "crf"}, "crf": walk, "none": {*walk, "crf"}}[self.method]
+        return {key: value for key, value in super().decisive().items() if key not in without}
 
 
 class Cotraining(Section):

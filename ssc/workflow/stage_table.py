@@ -1,7 +1,7 @@
 """The graph of stages, told once: what each makes, where it lies, what it reads and which settings it depends on.
 
 Rules, ownership between experiments, the lists of results and benchmark files, the disk estimate, Slurm's arrays, the
-report's order and the graph in the README come from this table.
+report's order and docs/stages.svg come from this table.
 """
 
 from collections.abc import Iterator, Mapping
@@ -244,12 +244,3 @@ def stage_of(rule: str) -> Stage:
 def sharded_rules() -> list[str]:
     """Rules with a job for each shard, which a cluster takes as arrays."""
     return [name for name, rule in RULES.items() if rule.sharded]
-
-
-def graph() -> str:
-    """The stages as a Mermaid flowchart."""
-    lines = ["flowchart LR"]
-    for name, stage in STAGES.items():
-        lines.append(f'    {name}["{name.replace("_", " ")}"]')
-        lines += [f"    {source} --> {name}" for source in stage.reads]
-    return "\n".join(lines) + "\n"

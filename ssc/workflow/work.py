@@ -97,6 +97,13 @@ def stage_works(
     network = inference("segmentation", prediction.scales, mirrored=prediction.flip, area=square)
     pair = 2 if settings.segmentation.training == "cotraining" else 1
     crf = refinement(index.num_classes + 1) if prediction.crf.enabled else 0
+    labels = {
+        "irn": Work(
+            photos * inference("irn", [walk.scale]), photos * _WALK * (walk.scale * walk.radius / 5) ** 2 * pixels
+        ),
+        "crf": Work(0, photos * refinement(present + 1)),
+        "none": Work(0),
+    }
     started = 3 * settings.classifier.crop**2 * networks["classifier"].flops_per_pixel
     return {
         "superpixels": Work(0, photos * _SUPERPIXELS * pixels),
@@ -106,9 +113,7 @@ def stage_works(
         "cams": Work(photos * inference("classifier", settings.cams.scales)),
         "irn_labels": Work(0, photos * refinement(2 * (present + 1))),
         "irn": Work(training("irn")),
-        "pseudo_labels": Work(
-            photos * inference("irn", [walk.scale]), photos * _WALK * (walk.scale * walk.radius / 5) ** 2 * pixels
-        ),
+        "pseudo_labels": labels[walk.method],
         "segmentation": Work(training("segmentation")),
         "predictions": Work(predicted * pair * network, predicted * crf),
     }

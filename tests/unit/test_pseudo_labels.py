@@ -14,7 +14,7 @@ from ssc.data.index import read_index
 from ssc.data.photos import read_image
 from ssc.data.transforms import normalise
 from ssc.models.irn import IRN
-from ssc.pseudo_labels import confidence_mask, edge_map, half_mask, walk_scores
+from ssc.pseudo_labels import confidence_mask, edge_map, half_mask, label_confidence, walk_scores
 
 WALK = {"radius": 3, "beta": 10, "exp_times": 4}
 IRN_OPTIONS = {"backbone": "tiny", "output_stride": 8}
@@ -64,6 +64,23 @@ def test_confidence_mask_equals_sorted_margins(seed, count, levels, keep):
         assert kept >= math.ceil(keep * pixels)
         if levels > 5:  # no ties
             assert kept == math.ceil(keep * pixels)
+
+
+@pytest.mark.parametrize("rounding", ["up", "down"])
+def test_labels_keep_the_pixels_where_their_own_score_leads_most(rounding):
+    rng = np.random.default_rng(0)
+    scores = rng.random((3, 7, 8))
+    best = scores.argmax(axis=0)
+    expected = confidence_mask(scores, 0.4, rounding=rounding)
+    np.testing.assert_array_equal(label_confidence(scores, best, 0.4, rounding=rounding), expected)
+    labels = rng.integers(0, 3, best.shape)
+    mask = label_confidence(scores, labels, 0.4, rounding=rounding)
+    for label in range(3):
+        own = scores[label] - np.delete(scores, label, axis=0).max(axis=0)
+        inside = labels == label
+        assert own[inside & mask].min() > own[inside & ~mask].max()
+        assert (inside & mask).sum() == (math.ceil if rounding == "up" else math.floor)(0.4 * inside.sum())
+    assert label_confidence(np.zeros((1, 3, 4)), np.zeros((3, 4), int)).all()
 
 
 def test_a_single_score_is_certain_everywhere():

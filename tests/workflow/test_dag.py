@@ -48,7 +48,8 @@ def test_costs_of_every_rule_add_up(run):
     photos = {row["rule"]: row["photos"] for row in rows if row["rule"]}
     assert photos == {
         "index": "18", "masks": "18", "superpixels": "12", "warm_start": "12",
-        "train_classifier": "12", "cams": "12", "count_seeds": "12", "evaluate_seeds": "", "irn_labels": "12",
+        "train_classifier": "12", "cross_validate": "12", "cams": "12", "count_seeds": "12", "evaluate_seeds": "",
+        "irn_labels": "12",
         "train_irn": "12", "random_walk": "12", "count_pseudo_labels": "12", "evaluate_pseudo_labels": "",
         "train_segmentation": "12", "predictions": "6", "count_predictions": "6", "evaluate_predictions": "",
     }  # fmt: skip
@@ -57,6 +58,20 @@ def test_costs_of_every_rule_add_up(run):
     of_the_report |= {"page", "preview_page"}
     assert rows[-1]["stage"] == "all"
     assert int(rows[-1]["jobs"]) == sum(path.stem not in of_the_report for path in files)
+
+
+def test_without_labels_of_val_photos_the_classifier_is_cross_validated(campaign, run):
+    made = results(run) / "ssc" / "cross_validation.json"
+    assert json.loads(made.read_text())["images"] == 0  # six val photos have labels
+    place = campaign.finished("cross-validated")
+    table = place.folder / "photos" / "labels.csv"
+    lines = (line.split(",") for line in table.read_text().splitlines())
+    table.write_text("".join(f"{name},{'' if split == 'val' else labels},{split}\n" for name, labels, split in lines))
+    made = results(place) / "ssc" / "cross_validation.json"
+    text = place.succeed(str(made.relative_to(place.folder)))
+    assert {job.rule for job in jobs(text)} == {"index", "superpixels", "warm_start", "cross_validate"}
+    found = json.loads(made.read_text())
+    assert (found["split"], found["images"]) == ("train", 12) and 0 < found["guessing"]["map"] <= 1
 
 
 def test_summary_is_printed_at_the_end(campaign):
@@ -276,8 +291,9 @@ def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
     ready = ", ".join(f"'{name}': '{path}'" for name, path in given.items())
     place = Place(tmp_path / "again")
     text = place.succeed(
-        *("seeds", "pseudo_labels", "segmentation", "--config", "shards=1", f"ready={{{ready}}}"),
-        *("experiment=ready", "experiments={'ready': {}}"),
+        *("seeds", "pseudo_labels", "segmentation", "results/tiny/plain/pseudo_labels.json"),
+        *("--config", "shards=1", f"ready={{{ready}}}", "experiment=ready"),
+        "experiments={'ready': {}, 'plain': {'pseudo_labels': {'method': 'none', 'threshold': 0.2}}}",
     )
     made = {job.rule for job in jobs(text)}
     assert {"demo_data", "ready_cams", "check_weights", "random_walk", "predictions"} <= made
@@ -286,6 +302,27 @@ def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
     for name in ("seeds.json", "pseudo_labels.json", "segmentation.json"):
         assert json.loads((folder / name).read_text())["miou"] == json.loads((own / name).read_text())["miou"]
     assert not made & {"cams", "train_classifier", "train_irn", "train_segmentation", "superpixels", "warm_start"}
+    # Without a walk, pseudo-labels are the seeds at the same threshold.
+    plain = json.loads((results(place) / "plain" / "pseudo_labels.json").read_text())
+    assert plain["miou"] == json.loads((folder / "seeds.json").read_text())["at_fixed_threshold"]["miou"]
+
+
+def test_other_peoples_cams_go_through_one_judge(tmp_path):
+    """As docs/importing.md says it: three folders, each by IRN, by a dense CRF and as they are."""
+    text = (ROOT / "docs" / "importing.md").read_text().partition("## One judge")[2]
+    judge = tmp_path / "judge.yaml"
+    judge.write_text(re.search(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[1])
+    planned = Place(tmp_path).succeed("ablation", "--dry-run", "--configfile", TINY, judge)
+    found = rules_by_experiment(planned)
+    own = {"train_segmentation", "predictions", "evaluate_predictions", "count_pseudo_labels", "evaluate_pseudo_labels"}
+    of_cams = {"ready_cams", "cam_threshold", "evaluate_seeds"}
+    for name in ("seam", "mctformer", "clip_es"):
+        assert own | of_cams | {"irn_labels", "train_irn", "random_walk"} <= found[f"{name}_irn"]
+        for method in ("crf", "none"):
+            assert own | {"cam_labels"} <= found[f"{name}_{method}"]
+            assert not found[f"{name}_{method}"] & {*of_cams, "irn_labels", "train_irn", "random_walk"}
+    assert found["ablation"] == {"ablation_table", "score_images", "ablation_panels"}
+    assert not {job.rule for job in jobs(planned)} & {"train_classifier", "superpixels", "cams"}
 
 
 def test_ready_weights_of_another_part_are_told_before_anything_is_trained(campaign, run):
@@ -352,7 +389,8 @@ def test_the_stage_table_reads_as_the_rules_do():
     # The demo, with the arrows that it does without.
     changes = ["cams={'refine': 'superpixels'}", "seeds={'threshold': 'auto'}", "pseudo_labels={'threshold': 'auto'}"]
     changes += ["irn_labels={'foreground_threshold': 'auto'}"]
-    drawn = Place(ROOT, configfile=None).succeed("--rulegraph", "mermaid-js", "--config", *changes)
+    targets = ["all", "results/demo/ssc/cross_validation.json"]
+    drawn = Place(ROOT, configfile=None).succeed(*targets, "--rulegraph", "mermaid-js", "--config", *changes)
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
     of_rule = {rule.name: name for name, stage in STAGES.items() for rule in stage.rules}
     pairs = ((of_rule.get(names[a]), of_rule.get(names[b])) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn))

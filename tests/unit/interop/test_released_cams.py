@@ -1,4 +1,4 @@
-"""CAM files of the released code: their numbers are read, and nothing that they ask for is done."""
+"""CAM files of other code bases: their numbers are read, and nothing that they ask for is done."""
 
 import pickle
 from pathlib import Path
@@ -16,7 +16,7 @@ from ssc.workflow.settings import CAMs
 
 
 def content(keys=(0, 14), size=(8, 12)):
-    """What the released code saves of an image."""
+    """What IRN, ReCAM and the authors of SSC save of an image."""
     generator = torch.Generator().manual_seed(0)
     cam = torch.rand(len(keys), *size, generator=generator)
     high_res = torch.rand(len(keys), size[0] * 4, size[1] * 4, generator=generator).numpy()
@@ -88,9 +88,92 @@ def test_converted_files_go_through_the_pipeline(tiny_set, tmp_path, capsys):
             found = Archive(tmp_path / "cams.zip").arrays(name)
             assert found["classes"].tolist() == [key + 1 for key in value["keys"].tolist()]
             np.testing.assert_array_equal(found["cams"], value["cam"].numpy().astype(dtype))
-            assert ("high_res" in found) == (stride == 1)
-            if stride == 1:
+            assert ("high_res" in found) == (stride == 1 and name != "c")
+            if "high_res" in found:
                 np.testing.assert_array_equal(found["high_res"], value["high_res"])
+
+
+# The forms of other code bases, as these write them
+
+
+def cells(maps):
+    """Means over 4 x 4 pixels, by loops."""
+    count, height, width = maps.shape
+    return np.array(
+        [
+            [[each[y : y + 4, x : x + 4].mean() for x in range(0, width, 4)] for y in range(0, height, 4)]
+            for each in maps.astype(np.float64)
+        ]
+    ).reshape(count, -(-height // 4), -(-width // 4))
+
+
+def activations(*, size=(29, 35), count=2):
+    """Sums over scales, float32, before any normalisation; none of them 0."""
+    return 0.5 + 3 * np.random.default_rng(1).random((count, *size)).astype(np.float32)
+
+
+def affinitynet(sums):
+    """AffinityNet: by class, what is left after the division by the maximum + 1e-5."""
+    return {(14, 0)[n]: each / (each.max() + 1e-5) for n, each in enumerate(sums)}
+
+
+def seam(sums):
+    """SEAM: the minimum is subtracted twice from the pixels that have it, so that these fall below 0."""
+    scaled = {}
+    for n, each in enumerate(sums):
+        low, high = each.min(), each.max()
+        each = np.where(each < low + np.float32(1e-5), np.float32(0), each)
+        scaled[(14, 0)[n]] = (each - low - np.float32(1e-5)) / (high - low + np.float32(1e-5))
+    return scaled
+
+
+def mctformer(sums):
+    """MCTformer: by class, from 0 to exactly 1."""
+    return {np.int64((14, 0)[n]): (each - each.min()) / (each.max() - each.min() + 1e-8) for n, each in enumerate(sums)}
+
+
+def clip_es(sums):
+    """CLIP-ES: half precision, classes in the order of the photo's annotations."""
+    maps = np.stack([(each - each.min()) / (1e-7 + (each - each.min()).max()) for each in sums])
+    return {"keys": np.array([14, 0]), "attn_highres": maps.astype(np.float16)}
+
+
+@pytest.mark.parametrize("form", [affinitynet, seam, mctformer, clip_es])
+@pytest.mark.parametrize("size", [(29, 35), (32, 48), (3, 5)])
+def test_maps_at_the_size_of_the_photo_become_cells(tmp_path, form, size):
+    written = form(activations(size=size))
+    save(tmp_path / "x.npy", written)
+    found = read_released_cams(tmp_path / "x.npy")
+    assert found["classes"].tolist() == [15, 1] and list(found) == ["classes", "cams", "high_res"]
+    maps = written["attn_highres"] if form is clip_es else np.stack([written[14], written[0]])
+    expected = np.maximum(maps, 0)
+    assert (maps < 0).any() == (form is seam)
+    np.testing.assert_array_equal(found["high_res"], expected)
+    assert found["cams"].dtype == maps.dtype
+    np.testing.assert_allclose(found["cams"], cells(expected), atol=1e-6 if form is not clip_es else 1e-3)
+
+
+def test_a_dictionary_without_a_class_says_no_size(tmp_path):
+    save(tmp_path / "x.npy", {})
+    found = read_released_cams(tmp_path / "x.npy")
+    assert [found[name].shape for name in ("classes", "cams", "high_res")] == [(0,), (0, 0, 0), (0, 0, 0)]
+
+
+def test_every_form_goes_through_the_pipeline(tiny_set, tmp_path):
+    """Of the photo without labels there is no file, or an empty one."""
+    folder, output = tmp_path / "npy", tmp_path / "npz"
+    folder.mkdir()
+    ramp = np.linspace(0, 1, 32 * 48, dtype=np.float32).reshape(32, 48)
+    save(folder / "a.npy", {0: ramp, 2: 1 - ramp[::-1]})
+    save(folder / "b.npy", {"keys": np.array([1]), "attn_highres": ramp[None, :29, :35].astype(np.float16)})
+    for settings in (CAMs(), CAMs(stride=1, dtype="float32")):
+        convert_cams(folder, output)
+        import_cams(index=tiny_set, shard="1-of-1", folder=output, output=tmp_path / "cams.zip", settings=settings)
+        found = Archive(tmp_path / "cams.zip")
+        assert [found.cams(name)[0].tolist() for name in "abc"] == [[1, 3], [2], []]
+        assert [found.cams(name)[1].shape for name in "abc"] == [(2, 8, 12), (1, 8, 9), (0, 5, 6)]
+        assert ("high_res" in found.arrays("a")) == (settings.stride == 1)
+        save(folder / "c.npy", {})
 
 
 # What is refused
@@ -115,6 +198,26 @@ def test_code_is_not_run_wherever_it_stands(tmp_path, place):
     assert not sprung.exists()
 
 
+@pytest.mark.parametrize("form", [affinitynet, mctformer, clip_es])
+def test_code_is_not_run_in_other_forms_either(tmp_path, form):
+    sprung = tmp_path / "sprung"
+    written = form(activations())
+    for place in written:
+        save(tmp_path / "x.npy", {**written, place: Call(Path.touch, sprung)})
+        with pytest.raises(InputError, match=r"x.npy asks for pathlib\S*\.\S+, which no array needs"):
+            read_released_cams(tmp_path / "x.npy")
+    assert not sprung.exists()
+
+
+def test_a_number_is_made_of_its_bytes_alone(tmp_path):
+    """numpy's own would unpickle what stands in for them."""
+    reduced = np.int64(14).__reduce__()[0]
+    for dtype, content in ((np.dtype(object), b"12345678"), (np.dtype("i8"), b"123"), (np.dtype("i8"), [1])):
+        save(tmp_path / "x.npy", {"keys": [Call(reduced, dtype, content)], "cam": np.zeros((1, 2, 2))})
+        with pytest.raises(InputError, match=r"x.npy is no CAM file of a known form"):
+            read_released_cams(tmp_path / "x.npy")
+
+
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_code_is_not_run_whatever_the_protocol(tmp_path, protocol):
     sprung = tmp_path / "sprung"
@@ -129,7 +232,7 @@ def test_code_in_the_bytes_of_a_tensor_is_not_run(tmp_path):
     torch.save(Call(Path.touch, sprung), tmp_path / "storage", _use_new_zipfile_serialization=False)
     inner = Call(torch.storage._load_from_bytes, (tmp_path / "storage").read_bytes())
     save(tmp_path / "x.npy", {**content(), "cam": inner})
-    with pytest.raises(InputError, match=r"x.npy is no CAM file of the released code"):
+    with pytest.raises(InputError, match=r"x.npy is no CAM file of a known form"):
         read_released_cams(tmp_path / "x.npy")
     assert not sprung.exists()
 
@@ -153,7 +256,17 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({"keys": torch.tensor([0])}, "is no CAM file .*'cam'"),
+        ({"keys": torch.tensor([0])}, "holds keys, where keys and either cam or attn_highres are known"),
+        ({"cam": torch.zeros(1, 2, 2)}, "holds cam, where keys and either"),
+        ({**content(), "attn_highres": np.zeros((2, 9, 9))}, "holds keys, cam, high_res, attn_highres, where"),
+        ({1: np.zeros((4, 4)), "keys": [1]}, "holds 1, keys, where keys and either"),
+        ({"keys": np.array([1]), "attn_highres": np.zeros((2, 9, 9))}, "attn_highres must hold one map"),
+        ({0: np.zeros((4, 4)), 1: np.zeros((4, 5))}, "is no CAM file of a known form"),
+        ({-1: np.zeros((4, 4))}, "keys must be a list of different class indices from 0"),
+        ({3: np.full((4, 4), 1.5)}, "the dictionary must hold one map of floats up to 1 .* divide each map by its"),
+        ({3: np.full((4, 4), np.nan)}, "the dictionary must hold one map"),  # of a flat map, divided by nothing
+        ({3: np.zeros(4)}, "the dictionary must hold one map"),
+        ({0: np.full((4, 4), 0.7), 5: np.full((4, 4), 0.3)}, "holds probabilities of a CRF, .* folder of the CAMs"),
         ([1, 2], r"holds an array \(2,\) of int64, not a dictionary"),
         (np.array([1, {}], dtype=object), r"holds an array \(2,\) of object"),
         (np.array(7, dtype=object), "is no CAM file"),
@@ -163,10 +276,10 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
         ({**content(), "keys": torch.tensor([0.5, 1.0])}, "keys must be"),
         ({**content(), "keys": torch.tensor([[0, 1]])}, "keys must be"),
         ({**content(), "keys": torch.tensor([0])}, "cam must hold one map .* for each of the 1 keys"),
-        ({**content(), "cam": content()["cam"] * 2}, "cam must hold one map with values in 0..1"),
+        ({**content(), "cam": content()["cam"] * 2}, "cam must hold one map of floats up to 1"),
         ({**content(), "cam": torch.full((2, 8, 12), torch.nan)}, "cam must hold"),
         ({**content(), "cam": torch.zeros(2, 8)}, "cam must hold"),
-        ({**content(), "high_res": np.full((2, 9, 9), 1.5)}, "high_res must hold one map with values in 0..1"),
+        ({**content(), "high_res": np.full((2, 9, 9), 1.5)}, "high_res must hold one map of floats up to 1"),
         ({**content(), "high_res": np.zeros((1, 9, 9))}, "high_res must hold one map"),
         ({**content(), "cam": torch.zeros(2, 8, 12, dtype=torch.int64)}, "cam must hold"),
     ],

@@ -123,6 +123,20 @@ def test_cams_are_those_of_the_folder(tiny_set, folder, cams, tmp_path):
         assert stored["classes"].dtype == np.int16 and stored["cams"].dtype == np.float16
 
 
+def test_a_photo_without_labels_needs_no_file_and_no_size(tiny_set, folder, cams, tmp_path):
+    extract(tiny_set, folder, tmp_path / "out.zip", stride=1)
+    (folder / "c.npz").unlink()
+    extract(tiny_set, folder, tmp_path / "without.zip", stride=1)
+    empty = np.zeros((0, 0, 0), np.float32)
+    np.savez(folder / "c.npz", classes=np.zeros(0, np.int16), cams=empty, high_res=empty)
+    extract(tiny_set, folder, tmp_path / "again.zip", stride=1)
+    written = [(tmp_path / f"{name}.zip").read_bytes() for name in ("out", "without", "again")]
+    assert written[0] == written[1] == written[2]
+    np.savez(folder / "c.npz", classes=np.array([2]), cams=np.zeros((1, 5, 6)))
+    with pytest.raises(InputError, match=r"c.npz holds classes \[2\], the image's labels are \[\]"):
+        extract(tiny_set, folder, tmp_path / "wrong.zip")
+
+
 def test_own_archives_unpack_into_such_a_folder(tiny_set, folder, cams, tmp_path):
     extract(tiny_set, folder, tmp_path / "out.zip")
     written = Archive(tmp_path / "out.zip")

@@ -83,15 +83,15 @@ def test_equal_similarities_go_to_the_lowest_pair():
     row = np.arange(6, dtype=np.int32)[None]  # six equal pixels
     pairs = grouping.neighbours(row, 6)
     assert pairs.tolist() == [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]
-    for max_regions, parents in [(5, [0, 0, 2, 3, 4, 5]), (4, [0, 0, 2, 2, 4, 5]), (3, [0, 0, 2, 2, 4, 4])]:
+    for max_regions, forest in [(5, [-1, 0, -1, -1, -1, -1]), (4, [-1, 0, -1, 2, -1, -1]), (3, [-1, 0, -1, 2, -1, 4])]:
         equal = [np.ones((6, 2), np.int32), np.ones((6, 3), np.int32), *grouping.extents(row, 6)]
-        assert grouping.merge(*equal, pairs[::-1].copy(), max_regions).tolist() == parents
+        assert grouping.merge(*equal, pairs[::-1].copy(), max_regions).tolist() == forest
 
 
 def test_a_joined_pair_keeps_the_smaller_number():
     row = np.array([[0, 2, 1]], np.int32)
     equal = [np.ones((3, 2), np.int32), np.ones((3, 3), np.int32), *grouping.extents(row, 3)]
-    assert grouping.merge(*equal, grouping.neighbours(row, 3), 1).tolist() == [0, 0, 0]
+    assert grouping.merge(*equal, grouping.neighbours(row, 3), 1).tolist() == [-1, 0, 0]
 
 
 def slow_similarity(image, first, second):

@@ -137,6 +137,11 @@ def test_ready_weights_are_not_made_and_ready_files_are_copied(tmp_path):
     assert "irn" not in found and found["cams"] == found["irn_labels"] == 1.0
 
 
+def test_labels_without_a_walk_need_no_irn(tmp_path):
+    found = missing(tmp_path, pseudo_labels={"method": "none"})
+    assert "irn" not in found and "irn_labels" not in found and found["pseudo_labels"] == 1.0
+
+
 def test_the_warm_start_counts_where_it_is_used(tmp_path):
     classifier = {"backbone": "tiny", "weights": "warm_start", "output_stride": 8}
     assert missing(tmp_path, classifier=classifier)["warm_start"] == 1.0

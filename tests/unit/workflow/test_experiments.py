@@ -16,6 +16,7 @@ from ssc.workflow.experiments import (
     start_weights,
     sweep_experiments,
     sweep_name,
+    uses,
     with_seed,
 )
 
@@ -41,6 +42,8 @@ def owners(config, experiment):
         ({"prediction": {"flip": False}}, STAGES[:7]),
         ({"segmentation": {"backbone": "vgg16"}}, STAGES[:6]),
         ({"pseudo_labels": {"threshold": 0.3}}, STAGES[:5]),
+        ({"pseudo_labels": {"method": "crf"}}, STAGES[:5]),
+        ({"pseudo_labels": {"method": "irn", "crf": {"confidence": 0.5}}}, STAGES),
         ({"irn": {"epochs": 1}}, STAGES[:4]),
         ({"irn_labels": {"foreground_threshold": 0.4}}, STAGES[:3]),
         ({"seeds": {"threshold": 0.3}}, [stage for stage in STAGES if stage != "seeds"]),
@@ -71,6 +74,18 @@ def test_ready_weights_and_files_stand_for_all_before_them():
     assert found["cams"] == found["seeds"] == found["irn_labels"] == found["predictions"] == "a"
     assert found["classifier"] == found["irn"] == "b"
     assert decisive_settings(resolve(config, "b"), "predictions")["segmentation"] == "net.safetensors"
+
+
+def test_labels_without_a_walk_depend_on_the_cams_and_their_own_keys():
+    ready = {"ready": {"cams": "theirs", "irn": "irn.safetensors"}}
+    plain, walked = ({**ready, "pseudo_labels": {"method": method}} for method in ("none", "irn"))
+    config = configuration({"plain": plain, "other_irn": {**plain, "irn": {"epochs": 1}}, "walked": walked})
+    found = decisive_settings(resolve(config, "plain"), "pseudo_labels")
+    assert sorted(found) == ["cams", "dtype", "pseudo_labels", "stride"]
+    assert found["pseudo_labels"]["method"] == "none" and "beta" not in found["pseudo_labels"]
+    assert owners(config, "other_irn")["predictions"] == "plain"
+    assert owners(config, "walked")["pseudo_labels"] == "walked"
+    assert "irn" in decisive_settings(resolve(config, "walked"), "pseudo_labels")
 
 
 # What a run makes
@@ -142,14 +157,16 @@ FOLDERS, FILES = {"cams", "pseudo_labels"}, {"classifier", "irn", "segmentation"
 GIVEN = [set(some) for k in range(6) for some in combinations(sorted(FOLDERS | FILES), k)]
 
 
-def slowly_made(given, *, asm, refined, warm):
+def slowly_made(given, *, asm, refined, warm, walks=True):
     """The stages whose files a run opens that nobody gives it, by recursion from each mIoU that it can report.
 
     Args:
         given: stages that stand ready.
         asm, refined: the classifier's training, and the CAMs, read superpixels.
         warm: trainings that start from the warm start.
+        walks: pseudo-labels are made by IRN's random walk.
     """
+    reads = READS if walks else {**READS, "pseudo_labels": ["data", "cams"]}
 
     def needed(stage):
         """All that is made for the files of a stage."""
@@ -160,15 +177,15 @@ def slowly_made(given, *, asm, refined, warm):
         own = {stage, *(["warm_start"] if stage in warm else [])}
         if (stage == "classifier" and asm) or (stage == "cams" and refined):
             own.add("superpixels")
-        return own.union(*(needed(source) for source in READS.get(stage, ())))
+        return own.union(*(needed(source) for source in reads.get(stage, ())))
 
     wanted = {"data"} | needed("predictions")
     if "cams" in wanted or given & {"cams", "classifier"}:
         wanted |= needed("seeds")
     if "pseudo_labels" in wanted or "pseudo_labels" in given:
         wanted |= needed("pseudo_labels")
-    # With seeds at hand, ready weights of IRN make pseudo-labels without a training.
-    if given & {"cams", "classifier"} and "irn" in given:
+    # With seeds at hand, ready weights of IRN make pseudo-labels without a training, as no walk does.
+    if given & {"cams", "classifier"} and ("irn" in given or not walks):
         wanted |= needed("pseudo_labels")
     return wanted
 
@@ -179,10 +196,11 @@ ORDER = ["data", "superpixels", "warm_start", *STAGES]
 @pytest.mark.parametrize("given", GIVEN, ids=lambda given: "+".join(sorted(given)))
 def test_what_a_run_makes_against_a_slow_formulation(given):
     """Every combination of ready results, of what reads superpixels, and of what starts warm."""
-    for asm, refined, loss_network, warm in product(
+    for asm, refined, loss_network, method, warm in product(
         (True, False),
         (True, False),
         (True, False),
+        ("irn", "crf"),
         ([], ["classifier"], ["irn"], ["segmentation"], ["irn", "segmentation"]),
     ):
         own = {stage: {"weights": "warm_start"} for stage in warm}
@@ -194,10 +212,12 @@ def test_what_a_run_makes_against_a_slow_formulation(given):
         }
         if "segmentation" in warm:
             own["segmentation"]["backbone"] = "resnet50"
-        settings = run_of(ready=given, cams={"refine": "superpixels" if refined else "none"}, **own)
+        cams = {"refine": "superpixels" if refined else "none"}
+        settings = run_of(ready=given, cams=cams, pseudo_labels={"method": method}, **own)
         starts = {*warm, *(["classifier"] if loss_network else [])}
-        expected = slowly_made(given, asm=asm, refined=refined, warm=starts)
-        assert made_stages(settings) == [stage for stage in ORDER if stage in expected], (asm, refined, starts)
+        expected = slowly_made(given, asm=asm, refined=refined, warm=starts, walks=method == "irn")
+        assert made_stages(settings) == [stage for stage in ORDER if stage in expected], (asm, refined, method, starts)
+        assert uses(settings, "irn") == ("pseudo_labels" in expected - given and method == "irn")
 
 
 def test_ready_superpixels_are_read_into_archives():

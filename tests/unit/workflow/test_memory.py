@@ -94,6 +94,12 @@ def test_a_photo_of_many_labels_takes_more_for_its_crf():
     assert many - few == 2 * 2 * 28
 
 
+def test_labels_without_a_walk_take_a_crf_at_most():
+    for method in ("crf", "none"):
+        found = above_process(needs(labels=(1, 2), pseudo_labels={"method": method}))
+        assert found["random_walk"] == pytest.approx(210 + 28 * 3)
+
+
 def test_all_grows_with_the_photo():
     small, large = needs(), needs(pixels=12 * MEGAPIXEL)
     for rule, need in small.items():

@@ -16,6 +16,7 @@ from ssc.workflow.settings import (
     Experiment,
     LossTerm,
     Prediction,
+    PseudoLabels,
     Settings,
     loss_terms,
     warm_start_settings,
@@ -202,6 +203,17 @@ def test_of_a_part_that_is_on_by_default_it_counts_that_it_is_off():
     assert Classifier(cdr={"enabled": False, "alpha": 3, "loss": "l1"}).decisive() == off
     assert Classifier(cdr={"alpha": 3}).decisive() != Classifier().decisive()
     assert {**Classifier().decisive(), "cdr": off["cdr"]} == off
+
+
+def test_pseudo_labels_depend_on_the_keys_of_their_method():
+    shared = {"threshold", "keep", "rounding", "unlabelled", "corrected"}
+    walk = {"scale", "radius", "beta", "exp_times", "pad", "mirror", "divide"}
+    # Word for word what results depended on before there was a choice.
+    assert set(PseudoLabels().decisive()) == shared | walk
+    assert set(PseudoLabels(method="crf").decisive()) == {*shared, "method", "crf"}
+    assert set(PseudoLabels(method="none").decisive()) == {*shared, "method"}
+    changed = {"beta": 2, "crf": {"confidence": 0.5}}
+    assert PseudoLabels(method="none", **changed).decisive() == PseudoLabels(method="none").decisive()
 
 
 def test_a_loss_term_that_is_added_and_off_changes_no_earlier_result():

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ssc.workflow.settings import Ready, Settings
-from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, graph, sharded_rules, stage_of
+from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, sharded_rules, stage_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -110,13 +110,8 @@ def test_settings_and_ready_keys_are_those_of_the_configuration():
 
 
 def test_the_graph_has_no_cycle_and_follows_the_order():
-    first, *lines = graph().splitlines()
-    assert first == "flowchart LR"
-    nodes = [match[1] for line in lines if (match := re.fullmatch(r' +(\w+)\["[\w ]+"\]', line))]
-    edges = [match.groups() for line in lines if (match := re.fullmatch(r" +(\w+) --> (\w+)", line))]
-    assert len(nodes) + len(edges) == len(lines)
-    assert nodes == list(STAGES)
-    assert set(edges) == {(source, name) for name, stage in STAGES.items() for source in stage.reads}
+    nodes = list(STAGES)
+    edges = [(source, name) for name, stage in STAGES.items() for source in stage.reads]
     # An edge that leads forward in one order closes no cycle.
     assert all(nodes.index(source) < nodes.index(name) for source, name in edges)
     reached = {"predictions"}

@@ -58,6 +58,12 @@ def test_crfs_count_labels():
     assert found["predictions"].seconds == pytest.approx(2 * (0.7e-6 + 0.37e-6 * 3) * PIXELS)
 
 
+def test_labels_without_a_walk_take_a_crf_or_nothing():
+    found = works(pseudo_labels={"method": "crf"})
+    assert found["pseudo_labels"] == Work(0, pytest.approx(4 * (0.7e-6 + 0.37e-6 * 2.5) * PIXELS))
+    assert works(pseudo_labels={"method": "none"})["pseudo_labels"] == Work(0)
+
+
 @pytest.fixture
 def rest(tmp_path, monkeypatch):
     """Function that asks what follows a training of a configuration, where networks are as above."""
