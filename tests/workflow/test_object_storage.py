@@ -110,9 +110,11 @@ def test_jobs_that_share_no_file_system_exchange_files_through_the_bucket(server
 def test_the_same_is_planned_for_a_bucket_as_for_a_disk(server, tmp_path, configfile, targets):
     """What the demo draws and what is downloaded, too, which lie where Snakemake runs."""
     place = Place(tmp_path, configfile=configfile)
-    on_disk = place.succeed(*targets, "--dry-run")
+    small = "ablation={'seeds': [0], 'experiments': ['baseline', 'ssc'], 'sweeps': {'alpha': {'values': [1, 2]}}}"
+    arguments = [*targets, "--dry-run", "--config", "shards=1", small]
+    on_disk = place.succeed(*arguments)
     through = ["--profile", PROFILE, "--default-storage-prefix", "s3://planned/ssc", "--cores", "2"]
-    in_bucket = place.succeed(*targets, "--dry-run", *through, environment=server[0])
+    in_bucket = place.succeed(*arguments, *through, environment=server[0])
     in_bucket = in_bucket.replace("s3://planned/ssc/", "").replace(" (send to storage)", "")
     planned = [sorted((job.rule, job.outputs) for job in jobs(text)) for text in (on_disk, in_bucket)]
     assert planned[0] == planned[1] != []
