@@ -40,12 +40,14 @@ localrules:
 rule all:
     default_target: True
     input:
-        run_files("metrics.tsv", "comparison.tsv", "verdict.json", "manifest.json", "report.html", *FIGURES),
+        run_files("metrics.tsv", "comparison.tsv", "verdict.json", "manifest.json"),
+        local(run_files("report.html")),
+        run_files(*FIGURES),
 
 
 rule preview:
     input:
-        run_files("preview.html"),
+        local(run_files("preview.html")),
 
 
 rule seeds:
@@ -92,6 +94,8 @@ onstart:
     fetched = [job for job in needed if job.rule.name == "download_weights"]
     cached = "download_weights" in (workflow.workflow_settings.cache or ())
     try:
+        if SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
+            check_seen_everywhere(config["dataset"])
         check_starts(needed)
         if not cached:
             check_downloads({job.wildcards.network: job.output[0] for job in fetched})

@@ -36,8 +36,8 @@ rule ablation_table:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        followed=FOLLOWED,
-        classifiers=CLASSIFIERS,
+        followed=as_read(FOLLOWED),
+        classifiers=as_read(CLASSIFIERS),
         dataset=config["dataset"]["name"],
         source=[source_digest("ssc.report.ablation"), source_digest("ssc.report.curves")],
     script:
@@ -65,7 +65,7 @@ rule ablation_sweeps:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        sweeps=SWEEPS,
+        sweeps=as_read(SWEEPS),
         source=source_digest("ssc.report.curves"),
     script:
         "../workflow_scripts/ablation_sweeps.py"
@@ -121,7 +121,7 @@ rule ablation_panels:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        cams=CAM_ARCHIVES,
+        cams=as_read(CAM_ARCHIVES),
         panels=config["report"]["panels"],
         source=source_digest("ssc.report.panels"),
     script:
@@ -154,7 +154,7 @@ rule reconstructions:
         runtime=growing(30),
         gpu=GPU,
     params:
-        classifiers=classifier_files(),
+        classifiers=as_read(classifier_files()),
         panels=config["report"]["panels"],
         source=source_digest("ssc.report.panels"),
     script:

@@ -16,7 +16,7 @@ def measured(files):
 
 def of_owner(experiment, stage, path):
     """A stage's file in the folder of the experiment that makes it for another."""
-    return path.format(experiment=owner(experiment, stage))
+    return named_path(path).format(experiment=owner(experiment, stage))
 
 
 def runs_of(experiment):

@@ -8,7 +8,7 @@ rule cams:
         weights=weights("classifier"),
         checked=checked("classifier"),
         superpixels=lambda w: (
-            rules.superpixels.output.archive.format(shard=w.shard)
+            named_path(rules.superpixels.output.archive).format(shard=w.shard)
             if experiments.refines_cams(resolved(w.experiment))
             else []
         ),
@@ -62,7 +62,7 @@ rule count_seeds:
         classes=CLASSES,
         cams=owned("cams", rules.cams.output.archive),
         cam_threshold=cam_threshold("seeds"),
-        masks=rules.masks.output.archive.replace("{split}", "train"),
+        masks=named_path(rules.masks.output.archive).replace("{split}", "train"),
     output:
         **outputs("count_seeds"),
     log:

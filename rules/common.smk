@@ -11,6 +11,7 @@ from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import SharedFSUsage
 from snakemake.utils import update_config
 
 from ssc.data.index import SPLITS, read_index
@@ -27,6 +28,7 @@ from ssc.workflow.disk import check_room
 from ssc.workflow.job import check_file
 from ssc.workflow.last_run import expected_seconds
 from ssc.workflow.network_sizes import check_networks
+from ssc.workflow.places import check_seen_everywhere
 from ssc.workflow.provenance import source_digest
 from ssc.workflow.shards import count_shards
 from ssc.workflow.settings import warm_start_settings
@@ -122,9 +124,30 @@ def outputs(rule):
     return {name: f"{folder}/{path}" for name, path in RULES[rule].outputs.items()}
 
 
+def as_read(files):
+    """Paths in params, alone or in lists and dictionaries, as the job reads them: in object storage, of the copies.
+
+    Snakemake itself does so for inputs and outputs, by the means that is used here.
+    """
+    if isinstance(files, dict):
+        return {name: as_read(inner) for name, inner in files.items()}
+    if isinstance(files, list):
+        return [as_read(inner) for inner in files]
+    return str(workflow.modifier.path_modifier.apply_default_storage(files))
+
+
+# What stands before the path of a copy; nothing where files are read in place.
+COPIES = as_read("x")[:-1]
+
+
+def named_path(path):
+    """A file's path in the working folder, of that by which Snakemake knows an output: in object storage, its copy's."""
+    return path.removeprefix(COPIES)
+
+
 def shards(path):
     """`path` for all shards."""
-    return expand(path, shard=SHARDS, allow_missing=True)
+    return expand(named_path(path), shard=SHARDS, allow_missing=True)
 
 
 @cache
@@ -142,7 +165,8 @@ def owned(stage, paths):
     def files(wildcards):
         split = resolved(wildcards.experiment).prediction.split
         own = {"split": split, **wildcards, "experiment": owner(wildcards.experiment, stage)}
-        return paths.format(**own) if isinstance(paths, str) else [path.format(**own) for path in paths]
+        found = [named_path(path).format(**own) for path in ([paths] if isinstance(paths, str) else paths)]
+        return found[0] if isinstance(paths, str) else found
 
     return files
 
@@ -232,7 +256,7 @@ def check_starts(jobs):
         starts[job.input.get("initial") or None, own.backbone, own.output_stride] = f"{stage}.weights"
         starts[job.input.get("loss_weights") or None, cdr.network, None] = "classifier.cdr.weights"
     for (file, network, stride), key in starts.items():
-        if file and Path(file).exists() and not file.startswith(f"{RESULTS}/"):
+        if file and Path(file).exists() and not named_path(file).startswith(f"{RESULTS}/"):
             from ssc.stages.check_weights import check_start  # likewise
 
             check_start(file, key=key, network=network, output_stride=stride)

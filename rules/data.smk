@@ -6,9 +6,11 @@ if DATASET["kind"] == "demo":
     DATASET = {"kind": "folder", "root": outputs("demo_data")["folder"], "masks": "masks"}
 
 
+# What is `local` lies, even where results go to object storage, on the machine where Snakemake runs, and so does the job
+# that reads or writes it: photos, which the index names by path, and the tables that come with them.
 rule demo_data:
     output:
-        folder=directory(outputs("demo_data")["folder"]),
+        folder=local(directory(outputs("demo_data")["folder"])),
     log:
         f"{RESULTS}/logs/demo_data.log",
     benchmark:
@@ -28,12 +30,16 @@ rule demo_data:
 
 rule index:
     input:
-        rules.demo_data.output.folder if config["dataset"]["kind"] == "demo" else deciding_files(config["dataset"]),
+        local(
+            outputs("demo_data")["folder"]
+            if config["dataset"]["kind"] == "demo"
+            else deciding_files(config["dataset"])
+        ),
     output:
         expand(SPLIT_INDEX, split=SPLITS),
         expand(SHARD_INDEX, split=SPLITS, shard=SHARDS),
         **outputs("index"),
-        **({"photos": directory(f"{RESULTS}/photos")} if config["dataset"].get("max_side") else {}),
+        **({"photos": local(directory(f"{RESULTS}/photos"))} if config["dataset"].get("max_side") else {}),
     log:
         f"{RESULTS}/logs/index.log",
     benchmark:

@@ -6,7 +6,7 @@
 # change of this project fetches gigabytes again.
 rule download_archive:
     output:
-        temp(f"{ARCHIVES}/{{release}}"),
+        local(temp(f"{ARCHIVES}/{{release}}")),
     log:
         "results/logs/download_archive/{release}.log",
     benchmark:
@@ -26,9 +26,9 @@ rule download_archive:
 
 rule unpack_archive:
     input:
-        f"{ARCHIVES}/{{release}}",
+        local(f"{ARCHIVES}/{{release}}"),
     output:
-        directory(f"{FOLDER}/{{release}}"),
+        local(directory(f"{FOLDER}/{{release}}")),
     log:
         "results/logs/unpack_archive/{release}.log",
     benchmark:

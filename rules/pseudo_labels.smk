@@ -67,7 +67,7 @@ rule count_pseudo_labels:
         index=TRAIN_SHARD_INDEX,
         classes=CLASSES,
         labels=rules.random_walk.output.labels,
-        masks=rules.masks.output.archive.replace("{split}", "train"),
+        masks=named_path(rules.masks.output.archive).replace("{split}", "train"),
     output:
         **outputs("count_pseudo_labels"),
     log:

@@ -32,7 +32,7 @@ rule metrics:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        stages=stage_figures,
+        stages=lambda w: as_read(stage_figures(w)),
         benchmarks=benchmarks,
         selected=selects,
         source=source_digest("ssc.report.metrics_table"),
@@ -64,7 +64,7 @@ rule comparison:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        stages=stage_figures,
+        stages=lambda w: as_read(stage_figures(w)),
         networks=lambda w: {
             stage: getattr(resolved(w.experiment), stage).backbone
             for stage in ("classifier", "segmentation")
@@ -166,8 +166,8 @@ rule figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        stages=stage_figures,
-        trainings=loss_tables,
+        stages=lambda w: as_read(stage_figures(w)),
+        trainings=lambda w: as_read(loss_tables(w)),
         source=source_digest("ssc.report.curves"),
     script:
         "../workflow_scripts/figures.py"
@@ -222,6 +222,7 @@ rule panels:
         "../workflow_scripts/panels.py"
 
 
+# The pages lie where Snakemake runs, in object storage too, which knows no empty folder.
 rule page:
     input:
         unpack(stage_archives),
@@ -233,8 +234,8 @@ rule page:
         comparison=rules.comparison.output.table,
         verdict=rules.verdict.output[0],
     output:
-        page=f"{RUN}/report.html",
-        thumbnails=directory(f"{RUN}/report_thumbnails"),
+        page=local(f"{RUN}/report.html"),
+        thumbnails=local(directory(f"{RUN}/report_thumbnails")),
     log:
         f"{RUN}/logs/page.log",
     benchmark:
@@ -259,8 +260,8 @@ rule preview_page:
         index=INDEX,
         classes=CLASSES,
     output:
-        page=f"{RUN}/preview.html",
-        thumbnails=directory(f"{RUN}/preview_thumbnails"),
+        page=local(f"{RUN}/preview.html"),
+        thumbnails=local(directory(f"{RUN}/preview_thumbnails")),
     log:
         f"{RUN}/logs/preview_page.log",
     benchmark:

@@ -44,7 +44,7 @@ def if_used(stage, files):
 
 def jobs(rule, path, run):
     """`path` for all jobs of a rule in a run."""
-    return expand(path, split=experiments.photo_splits(run, rule), shard=SHARDS, allow_missing=True)
+    return expand(named_path(path), split=experiments.photo_splits(run, rule), shard=SHARDS, allow_missing=True)
 
 
 def stage_archives(wildcards):
@@ -67,7 +67,8 @@ def first_archives(wildcards):
 def later_archives(wildcards):
     """Params function: of `stage_archives` those that a preview shows if they are there already."""
     found = stage_archives(wildcards)
-    return {name: [file for file in found[name] if Path(file).exists()] for name in ("pseudo_labels", "predictions")}
+    names = ("pseudo_labels", "predictions")
+    return {name: [file for file in as_read(found[name]) if Path(file).exists()] for name in names}
 
 
 def page_figures(wildcards):
@@ -75,7 +76,7 @@ def page_figures(wildcards):
     figures = {"panels": rules.panels.output.panels}
     figures |= {"seeds": rules.figures.output.seeds} if "seeds" in stage_figures(wildcards) else {}
     figures |= {"losses": rules.figures.output.losses} if loss_tables(wildcards) else {}
-    return {name: path.format(**wildcards) for name, path in figures.items()}
+    return {name: named_path(path).format(**wildcards) for name, path in figures.items()}
 
 
 def initial_weights(wildcards):
@@ -113,7 +114,7 @@ def benchmarks(wildcards):
             if name == "warm_start":
                 starts = [Path(file) for file in initial_weights(wildcards)]
                 ran = [f"warm_start/{file.stem}" for file in starts if file.parent.name == "warm_start"]
-            row = {"rule": step.name, "files": [f"{folder}/benchmarks/{job}.tsv" for job in ran]}
+            row = {"rule": step.name, "files": as_read([f"{folder}/benchmarks/{job}.tsv" for job in ran])}
             row |= {"splits": experiments.photo_splits(run, step), "masked": step.masked}
             found.setdefault(stage.title, []).append(row)
     return found

@@ -140,3 +140,9 @@ def jobs(text: str) -> list[Job]:
                 )
             )
     return found
+
+
+def rule_texts() -> dict[str, str]:
+    """Text of each rule of the workflow by name."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    return {name: body for _, name, body in re.findall(r"^( *)rule (\w+):\n((?:\1    .*\n|\n)*)", text, flags=re.M)}

@@ -12,7 +12,7 @@ import yaml
 
 from ssc.runtime.files import file_digest
 from tests.faults.slurm_node import queue, slurm_node, why_not
-from tests.faults.snakemake import ROOT
+from tests.faults.snakemake import ROOT, rule_texts
 
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 # Without accounting the queue itself tells how a job ended. The rest spares waiting.
@@ -80,7 +80,7 @@ def run(environment, campaign):
 
 def test_every_job_ran_under_slurm(run):
     table = run.output.split("Job stats:")[1].split("total")[0]
-    local = {name for name, text in rules().items() if "localrule: True" in text}
+    local = {name for name, text in rule_texts().items() if "localrule: True" in text}
     jobs = re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)
     planned = {rule: int(count) for rule, count in jobs if rule not in local}
     assert len(planned) >= 10
@@ -123,19 +123,13 @@ def test_results_are_those_of_a_local_run(run):
     assert made == {path: expected[path] for path in made}
 
 
-def rules():
-    """Text of each rule of the workflow by name."""
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    return {name: body for _, name, body in re.findall(r"^( *)rule (\w+):\n((?:\1    .*\n|\n)*)", text, flags=re.M)}
-
-
 def test_the_profile_names_the_rules_that_it_means():
     profile = yaml.safe_load(PROFILE.read_text())
     given = profile["set-resources"]
-    sharded = {name for name, text in rules().items() if re.search(r"log:\s.*\{\{shard\}\}", text)}
+    sharded = {name for name, text in rule_texts().items() if re.search(r"log:\s.*\{\{shard\}\}", text)}
     # Those that only read files of others are jobs of seconds, and submitted one by one.
     assert set(profile["slurm-array-jobs"].split(", ")) == sharded - {"ready_cams", "ready_pseudo_labels"}
-    assert set(given) == {name for name, text in rules().items() if "gpu=GPU" in text}
+    assert set(given) == {name for name, text in rule_texts().items() if "gpu=GPU" in text}
     assert {name for name in given if "--signal=USR1@" in given[name].get("slurm_extra", "")} == {
-        name for name, text in rules().items() if "ssc.training." in text
+        name for name, text in rule_texts().items() if "gpu=GPU" in text and "runtime=growing" not in text
     }
