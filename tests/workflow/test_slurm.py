@@ -128,7 +128,7 @@ def test_the_profile_names_the_rules_that_it_means():
     given = profile["set-resources"]
     sharded = {name for name, text in rule_texts().items() if re.search(r"log:\s.*\{\{shard\}\}", text)}
     # Those that only read files of others are jobs of seconds, and submitted one by one.
-    assert set(profile["slurm-array-jobs"].split(", ")) == sharded - {"ready_cams", "ready_pseudo_labels"}
+    assert set(profile["slurm-array-jobs"].split(", ")) == sharded - {"ready_cams", "ready_pseudo_labels", "cam_labels"}
     assert set(given) == {name for name, text in rule_texts().items() if "gpu=GPU" in text}
     assert {name for name in given if "--signal=USR1@" in given[name].get("slurm_extra", "")} == {
         name for name, text in rule_texts().items() if "gpu=GPU" in text and "runtime=growing" not in text
