@@ -11,7 +11,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 
 # Pages of the site that are files elsewhere in the project.
-_PAGES = {"CHANGELOG.md": "changelog.md", "config/README.md": "configuration-files.md"}
+_PAGES = {"README.md": "readme.md", "CHANGELOG.md": "changelog.md", "config/README.md": "configuration-files.md"}
 
 
 def on_files(files, config):
@@ -49,4 +49,4 @@ def _relinked(text, folder):
             return f"[{words}]({_PAGES.get(path) or path.removeprefix('docs/')}{mark}{anchor})"
         return words if (ROOT / path).is_file() else match[0]
 
-    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", relinked, text)
+    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", relinked, text)

@@ -73,7 +73,7 @@ rule cross_validate:
         f"{RUN}/logs/cross_validate.log",
     benchmark:
         f"{RUN}/benchmarks/cross_validate.tsv"
-    priority: -1  # the road goes first: nothing but the verdict waits for it
+    priority: -1  # the road goes first: the report alone waits for it
     conda:
         "../envs/ssc.yaml"
     threads: 8

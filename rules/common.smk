@@ -243,7 +243,7 @@ def check_starts(jobs):
     Raises:
         InputError: there is no such device, or a weight file is unusable.
     """
-    stages = {f"train_{stage}": stage for stage in TRAININGS}
+    stages = {f"train_{stage}": stage for stage in TRAININGS} | {"cross_validate": "classifier"}
     jobs = [job for job in jobs if job.rule.name in stages]
     if jobs and workflow.local_exec and config["device"].startswith("cuda"):
         from ssc.runtime.device import select_device  # with torch, which the reading of the workflow can spare

@@ -59,9 +59,6 @@ rule cam_labels:
         "../workflow_scripts/cam_labels.py"
 
 
-ruleorder: cam_labels > random_walk
-
-
 rule count_pseudo_labels:
     input:
         index=TRAIN_SHARD_INDEX,

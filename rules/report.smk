@@ -5,6 +5,7 @@
 rule metrics:
     input:
         named(stage_figures),
+        if_made("cross_validation", owned("cross_validation", rules.cross_validate.output.scores)),
         index=INDEX,
         classes=CLASSES,
     output:

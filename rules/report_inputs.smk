@@ -94,7 +94,7 @@ def results(wildcards):
     for name, stage in STAGES.items():
         if stage.ready == "weights" and experiments.ready(run, name) and experiments.uses(run, name):
             files[name] = [experiments.ready(run, name)]
-        elif name in made(wildcards.experiment) and name != "warm_start":
+        elif name in made(wildcards.experiment) and name not in ("warm_start", "cross_validation"):
             rules_of_stage = [rule for rule in stage.rules if rule.name != "demo_data"]
             paths = [(rule, path) for rule in rules_of_stage for path in outputs(rule.name).values()]
             found = [file for rule, path in paths for file in jobs(rule, path, run)]

@@ -12,6 +12,7 @@ with job(snakemake):
         loss_weights=snakemake.input.loss_weights or None,
         settings=Classifier(**params.settings),
         output=snakemake.output.scores,
+        readers=snakemake.threads,
         seed=params.seed,
         precision=params.precision,
         threads=params.threads,

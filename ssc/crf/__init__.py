@@ -35,7 +35,8 @@ class DenseCRF:
 
     Raises:
         ValueError: the image is not uint8 (H, W, 3) or has no pixels, or a standard deviation is not positive.
-        ValueError: a standard deviation is too small for the lattice; srgb below about 0.6, sxy far below that.
+        ValueError: a standard deviation is too small for the lattice: srgb below about 0.6, sxy below about a
+            thousandth of the photo's height or an 1,800th of its width.
     """
 
     def __init__(

@@ -33,7 +33,8 @@ def gaussian_kernel(features: np.ndarray, weight: float) -> GaussianKernel:
     """Build the lattice of a Gaussian kernel with unit standard deviation.
 
     Args:
-        features: float (N, d), d >= 2: pixels as points in units of the standard deviation.
+        features: float (N, d), d >= 2: pixels as points in units of the standard deviation. The first two are column
+            and row, by which vertices are put in order.
         weight: factor of the normalised kernel.
 
     Raises:

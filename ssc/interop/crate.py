@@ -131,14 +131,16 @@ def _guide(run: Run) -> str:
         f"# A run of SSC: {run.root.name}/{run.manifest['experiment']}\n\n"
         f"Its figures are in `{folder}/metrics.tsv`, its report is `{folder}/report.html`. Weights and archives are\n"
         f"not here; `{METADATA}` names them with their SHA-256. With ssc {code}\n\n"
-        f"    ssc verify {folder}\n    ssc run --config config.json\n\n"
+        f"    ssc verify {folder}\n    ssc run --config config.json   # in an empty folder\n\n"
         "says which files are those of the run, and makes it again.\n"
     )
 
 
 def _sources_and_results(run: Run) -> Iterator[File]:
     """The files of the manifest, before them its configuration as a file for `--configfile`."""
-    yield _text("config.json", json.dumps(run.manifest["config"], indent=1).encode(), "object", "the run's settings")
+    name = run.manifest["experiment"]
+    config = {"experiment": name, "experiments": {name.partition("-seed")[0]: {}}, **run.manifest["config"]}
+    yield _text("config.json", json.dumps(config, indent=1).encode(), "object", "the run's settings")
     for stage, files in run.manifest["files"].items():
         for name, digest in files.items():
             path, own = locate(run.root, name), not name.startswith(("/", ".."))

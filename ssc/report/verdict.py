@@ -132,7 +132,7 @@ def _classifier(found: Mapping | None, *, pretrained: bool) -> Iterator[Reason]:
     )
     text += f"guessing with {chance}, or {luck} with luck"
     if found["cross_validated"]:
-        text += "; either half of them was scored by a classifier that was trained on the other half."
+        text += "; each half of them was scored by a classifier that was trained on the other half."
     else:
         text += "; no val photo has labels, and on new photos it may do worse." if found["split"] == "train" else "."
     yield Reason(light, "classifier.map", text, _better_classifier(pretrained))

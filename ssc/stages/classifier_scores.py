@@ -46,7 +46,8 @@ def evaluate_classifier(
     tables = [read_index(index) for index in indices]
     rows = next(filter(None, (labelled(table.rows) for table in tables)), [])
     scores = classifier_scores(rows, weights, drs=drs, device=device, precision=precision, threads=threads)
-    write_scores(output, rows, scores, tables[0].classes)
+    classes = tables[0].classes
+    write_scores(output, rows, scores, truth_of(rows, len(classes)), classes)
 
 
 def labelled(rows: Iterable[Row]) -> list[Row]:
@@ -75,11 +76,18 @@ def classifier_scores(
     return np.array(list(track(found, "classifier", len(rows)))).reshape(len(rows), model.classifier.out_channels)
 
 
-def write_scores(output: str | Path, rows: Sequence[Row], scores: np.ndarray, classes: Sequence[str]) -> None:
-    """Write the average precision of scores (N, C) of the N labelled photos of a split; see `evaluate_classifier`."""
-    truth = np.zeros(scores.shape, bool)
+def truth_of(rows: Sequence[Row], num_classes: int) -> np.ndarray:
+    """Which of C classes N photos show by their labels, bool (N, C)."""
+    truth = np.zeros((len(rows), num_classes), bool)
     for number, row in enumerate(rows):
         truth[number, [label - 1 for label in row.labels]] = True
+    return truth
+
+
+def write_scores(
+    output: str | Path, rows: Sequence[Row], scores: np.ndarray, truth: np.ndarray, classes: Sequence[str]
+) -> None:
+    """Write the average precision of scores (N, C) of the N labelled photos of a split; see `evaluate_classifier`."""
     ap = {name: average_precision(scores[:, k], truth[:, k]) for k, name in enumerate(classes)}
     known = [value for value in ap.values() if value is not None]
     mean = sum(known) / len(known) if known else None

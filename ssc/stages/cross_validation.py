@@ -1,8 +1,8 @@
 """The rule `cross_validate`: how well the classifier does on photos new to it, where none are set aside for that."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ssc.data.index import Index, Row, read_index, write_index
 from ssc.runtime.progress import log
-from ssc.stages.classifier_scores import classifier_scores, labelled, write_scores
+from ssc.stages.classifier_scores import classifier_scores, labelled, truth_of, write_scores
 from ssc.training.classifier import train_classifier
 from ssc.training.run import Run
 from ssc.training.signals import heed_signals
@@ -26,34 +26,41 @@ def cross_validate(
     loss_weights: str | Path | None,
     settings: Classifier,
     output: str | Path,
+    readers: int = 1,
     **options,
 ) -> None:
-    """Train the classifier on either half of the training photos, and score each half by the one that has not seen it.
+    """Train a classifier on each half of the training photos, and score each half by the one that has not seen it.
 
     Both classifiers' scores are sorted together. They learned from half of the photos, so that the run's own tells the
-    classes no worse, as a rule.
+    classes no worse, as a rule. Classes that one half lacks are left out: the classifier of that half knows nothing of
+    them.
 
     Args:
         val: table of the validation photos. Where some have labels, these serve, and nothing is trained.
         index: table of the training photos.
         superpixels, initial, loss_weights, settings: see `ssc.training.classifier.train_classifier`.
-        output: JSON file, of the form of `ssc.stages.classifier_scores`; the trainings' own files lie beside it, those
+        output: JSON file, of the form of `ssc.stages.classifier_scores`. Of the trainings' own files beside it, those
             of the cache stay.
-        options: of `ssc.training.run.Run`.
+        readers: photos read at the same time for their scores.
+        options: of `ssc.training.run.Run`; each training is of one process.
 
     Raises:
         InputError: see `train_classifier`.
     """
     table, output = read_index(index), Path(output)
     parts = halves(table.rows)
-    if labelled(read_index(val).rows) or not all(parts):
-        log.info("Nothing to do: val photos have labels, or the training photos are too few.")
-        write_scores(output, [], np.zeros((0, table.num_classes)), table.classes)
+    told = np.logical_and(*(truth_of(part, table.num_classes).any(axis=0) for part in parts))
+    reason = "val photos have labels" if labelled(read_index(val).rows) else ""
+    reason = reason or ("" if told.any() else "no class has photos in both halves")
+    if reason:
+        log.info("Nothing to do: %s.", reason)
+        write_scores(output, [], np.zeros((0, len(told))), np.zeros((0, len(told)), bool), table.classes)
         return
-    runs = []
+    rows, scores, runs = [], [], []
     for number, part in enumerate(parts, start=1):
         own = output.with_name(f"{output.stem}_{number}.safetensors")
-        runs.append(Run(output=own, losses=own.with_suffix(".tsv"), **options))
+        losses = own.with_name(f"{own.stem}_losses.tsv")
+        runs.append(Run(output=own, losses=losses, rest=(2.0 - number, 0.0), **options))
         with TemporaryDirectory() as folder, heed_signals():
             write_index(Path(folder) / "index.tsv", Index(table.classes, part))
             train_classifier(
@@ -64,27 +71,37 @@ def cross_validate(
                 loss_weights=loss_weights,
                 settings=settings,
             )
-    rows, scores = [], []
     for run, part in zip(runs, reversed(parts), strict=True):
         rows += (own := labelled(part))
-        reading = {"device": str(run.device), "precision": run.precision, "threads": run.threads or 1}
-        scores.append(classifier_scores(own, run.output, **reading))
-    write_scores(output, rows, np.concatenate(scores), table.classes)
+        where = {"device": str(run.device), "precision": run.precision}
+        scores.append(classifier_scores(own, run.output, threads=readers, **where))
+    truth, classes = truth_of(rows, len(told))[:, told], [*np.array(table.classes)[told]]
+    write_scores(output, rows, np.concatenate(scores)[:, told], truth, classes)
     for run in runs:
         for path in (run.output, run.losses):
             path.unlink()
 
 
 def halves(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Photos in two halves that have the same labels equally often.
+    """Photos in two halves that show each class about equally often.
 
     Of photos with the same labels, those that follow each other by name come into the same half, since they may be of
     one scene.
     """
-    first, second = [], []
-    for _, group in groupby(sorted(rows, key=attrgetter("labels", "id")), key=attrgetter("labels")):
+    rows = list(rows)
+    photos = Counter(label for row in rows for label in row.labels)
+
+    def rarest(labels: tuple[int, ...]) -> list[tuple[int, int]]:
+        """The labels, as they are to be balanced: with the number of their photos before each."""
+        return sorted((photos[label], label) for label in labels)
+
+    found, counts = ([], []), (Counter(), Counter())
+    for order, group in groupby(sorted(rows, key=lambda row: (rarest(row.labels), row.id)), lambda r: rarest(r.labels)):
         own = list(group)
-        middle = (len(own) + (len(first) <= len(second))) // 2
-        first += own[:middle]
-        second += own[middle:]
-    return first, second
+        # Which half gets the photo more of an odd number: that with fewer of the rarest class, then of the next.
+        first, second = ([counts[half][label] for _, label in order] + [len(found[half])] for half in (0, 1))
+        middle = (len(own) + (first <= second)) // 2
+        for half, part in enumerate((own[:middle], own[middle:])):
+            found[half].extend(part)
+            counts[half].update(label for row in part for label in row.labels)
+    return found

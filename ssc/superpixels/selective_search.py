@@ -135,7 +135,8 @@ def _similarity(a, b, colour, texture, sizes, boxes, pixels):
 
 @njit(cache=True, nogil=True)
 def merge(colour, texture, sizes, boxes, pairs, max_regions):
-    """Join the most similar neighbours until `max_regions` remain: a forest (n,) of regions, see `felzenszwalb`.
+    """Join the most similar neighbours until `max_regions` remain: a forest (n,) of regions, as in `felzenszwalb`,
+    but with -1 at all roots.
 
     A joined pair lives on under its smaller number; equal similarities go to the lowest pair of numbers. All
     pairs are read at every step: with a few hundred regions this is quicker than keeping a queue in order.

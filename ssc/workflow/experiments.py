@@ -128,8 +128,13 @@ def selects_on_val(settings: Settings) -> bool:
 
 
 def cross_validates(settings: Settings) -> bool:
-    """Whether the classifier is tried on photos that it was not trained on, if those of val have no labels."""
-    return settings.cross_validation and settings.dataset.kind == "folder"
+    """Whether the classifier is tried on photos that it was not trained on, if those of val have no labels.
+
+    Not where it starts from a warm start or a file: these may have seen the labels of all photos.
+    """
+    unseen = {"imagenet", "imagenet_v2", "none"}
+    own = settings.cross_validation and settings.dataset.kind == "folder"
+    return own and unseen.issuperset(start_weights(settings)["classifier"])
 
 
 def refines_cams(settings: Settings) -> bool:

@@ -347,8 +347,8 @@ class PseudoLabels(Section):
     )
     corrected: str | None = Field(
         None,
-        description="Folder of label maps <id>.png that you have mended; they stand for the walk's, and all their "
-        "pixels but those of 255 are confident. docs/exporting.md says how they come about.",
+        description="Folder of label maps <id>.png that you have mended; they stand for the automatic ones, and all "
+        "their pixels but those of 255 are confident. docs/exporting.md says how they come about.",
     )
 
     def decisive(self) -> dict:
@@ -641,9 +641,9 @@ class Common(Section):
     )
     cross_validation: bool = Field(
         True,
-        description="Of your own photos, where none of val has labels: train the classifier once more on either half "
-        "of the training photos, which takes as long again, so that the verdict knows how it does on photos that are "
-        "new to it.",
+        description="Of your own photos, where none of val has labels: train a classifier on each half of the training "
+        "photos and test it on the other half, so that the verdict knows how it does on new photos; together the two "
+        "take as long as the run's own. Only where that starts from imagenet, imagenet_v2 or none.",
     )
     shards: Annotated[int, Field(ge=1, le=10000)] | Literal["auto"] = Field(
         "auto",

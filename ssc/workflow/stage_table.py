@@ -112,12 +112,6 @@ STAGES = {
         ready="weights",
         rules=(_training("classifier", "ssc.training.classifier"),),
     ),
-    "cross_validation": Stage(
-        title="classifier",
-        reads=("superpixels", "warm_start"),
-        settings=("classifier", "seed"),
-        rules=(Rule("cross_validate", "ssc.stages.cross_validation", {"scores": "cross_validation.json"}),),
-    ),
     "cams": Stage(
         title="seeds",
         reads=("superpixels", "classifier"),
@@ -225,6 +219,12 @@ STAGES = {
                 split=None,
             ),
         ),
+    ),
+    "cross_validation": Stage(
+        title="classifier",
+        reads=("superpixels", "warm_start"),
+        settings=("classifier", "seed"),
+        rules=(Rule("cross_validate", "ssc.stages.cross_validation", {"scores": "cross_validation.json"}),),
     ),
 }
 """The stages by name, in the order of the road."""

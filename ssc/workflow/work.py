@@ -55,10 +55,10 @@ def rest_of_run(rule: Rule, stage: str) -> tuple[float, float]:
     """
     settings = resolve(rule.config, getattr(rule.wildcards, "experiment", rule.config["experiment"]))
     index = read_index(rule.input.index)
-    predicted = Path(rule.input.index).with_name(f"{settings.prediction.split}.tsv")
-    # In object storage, what a rule reads is there alone.
-    if settings.prediction.split != "train" and predicted.exists():
-        index = Index(index.classes, [*index.rows, *read_index(predicted).rows])
+    for split in sorted({settings.prediction.split, "val"} - {"train"}):
+        # In object storage, what a rule reads is there alone.
+        if (table := Path(rule.input.index).with_name(f"{split}.tsv")).exists():
+            index = Index(index.classes, [*index.rows, *read_index(table).rows])
     networks = network_sizes(settings, index.num_classes)
     works = stage_works(index, settings, networks, pixels=photo_sizes(index, settings).mean)
     later = set(list(STAGES)[list(STAGES).index(stage) + 1 :]).intersection(made_stages(settings))

@@ -28,8 +28,7 @@ AFTER_IRN = frozenset({"random_walk"}) | AFTER_RANDOM_WALK
 AFTER_IRN_LABELS = frozenset({"train_irn"}) | AFTER_IRN
 AFTER_CAMS = frozenset({"count_seeds", "evaluate_seeds", "irn_labels"}) | AFTER_IRN_LABELS
 AFTER_CLASSIFIER = frozenset({"cams", "evaluate_classifier"}) | AFTER_CAMS
-CLASSIFIER = frozenset({"train_classifier", "cross_validate"})
-AFTER_INDEX = frozenset({"masks", "superpixels", "warm_start"}) | CLASSIFIER | AFTER_CLASSIFIER
+AFTER_INDEX = frozenset({"masks", "superpixels", "warm_start", "train_classifier"}) | AFTER_CLASSIFIER
 
 PER_IMAGE = ("masks", "superpixels", "cams", "irn_labels", "random_walk", "predictions")
 TRAININGS = ("warm_start", "train_classifier", "train_irn", "train_segmentation")
@@ -195,26 +194,26 @@ EDITS = (
     Edit(
         "superpixels.max_regions",
         _set("superpixels.max_regions", 20),
-        {"superpixels"} | CLASSIFIER | AFTER_CLASSIFIER,
+        {"superpixels", "train_classifier"} | AFTER_CLASSIFIER,
         hits={"superpixels", "manifest"},
     ),
     Edit(
         "classifier.cdr.alpha",
         _set("classifier.cdr.alpha", 0.5),
-        CLASSIFIER | AFTER_CLASSIFIER,
-        hits=CLASSIFIER | {"manifest"},
+        {"train_classifier"} | AFTER_CLASSIFIER,
+        hits={"train_classifier", "manifest"},
     ),
     Edit(
         "a formula of ssc/losses.py",
         _FORMULA,
-        CLASSIFIER | AFTER_CLASSIFIER,
-        hits=CLASSIFIER,
+        {"train_classifier"} | AFTER_CLASSIFIER,
+        hits={"train_classifier"},
     ),
     Edit(
         "classifier.cdr.range",
         _set("classifier.cdr.range", "tanh"),
-        CLASSIFIER | AFTER_CLASSIFIER,
-        hits=CLASSIFIER | {"manifest"},
+        {"train_classifier"} | AFTER_CLASSIFIER,
+        hits={"train_classifier", "manifest"},
     ),
     Edit("cams.stride", _set("cams.stride", 1), {"cams"} | AFTER_CAMS, hits={"cams", "manifest"}),
     Edit(

@@ -27,7 +27,7 @@ def server():
         try:
             importlib.import_module(module)
         except ImportError as error:
-            pytest.skip(f"No S3 here: {error}; install '.[object-storage]' and 'moto[server]'.")
+            pytest.skip(f"No S3 here: {error}; install 'ssc-wsss[object-storage]' and 'moto[server]'.")
     import boto3
     from moto.server import ThreadedMotoServer
 

@@ -127,7 +127,7 @@ def test_the_profile_names_the_rules_that_it_means():
     profile = yaml.safe_load(PROFILE.read_text())
     given = profile["set-resources"]
     sharded = {name for name, text in rule_texts().items() if re.search(r"log:\s.*\{\{shard\}\}", text)}
-    # Those that only read files of others are jobs of seconds, and submitted one by one.
+    # Those that stand for a rule of the table, whose place they take in few runs, are submitted one by one.
     assert set(profile["slurm-array-jobs"].split(", ")) == sharded - {"ready_cams", "ready_pseudo_labels", "cam_labels"}
     assert set(given) == {name for name, text in rule_texts().items() if "gpu=GPU" in text}
     assert {name for name in given if "--signal=USR1@" in given[name].get("slurm_extra", "")} == {

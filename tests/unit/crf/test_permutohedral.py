@@ -106,3 +106,20 @@ def test_points_too_far_out_are_refused(far):
     features[7, 3] = far
     with pytest.raises(ValueError, match="too small"):
         gaussian_kernel(features, 1)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 5])
+def test_points_as_far_out_as_may_be_keep_their_vertices_apart(dimensions):
+    rng, axis = np.random.default_rng(2), np.arange(1, dimensions + 1)
+    places = 2 ** (62 // dimensions) // 2 - 4 * axis  # of a code, see `_simplices`
+    farthest = places / np.sqrt(2 / 3 * axis * (axis + 1))
+    corners = rng.choice([-1, 1], (20, dimensions)) * farthest
+    features = np.concatenate([corners * (1 - 1e-6), rng.uniform(-1, 1, (20, dimensions)) * farthest * 0.9])
+    features = np.concatenate([features, features + rng.uniform(-0.5, 0.5, features.shape) * (features < 0)])
+    features = features.clip(-farthest * (1 - 1e-6), farthest * (1 - 1e-6))
+    values = rng.random((len(features), 3))
+    scale = slow_filter(features, np.ones((len(features), 1))) ** -0.5
+    expected = scale * slow_filter(features, scale * values)
+    np.testing.assert_allclose(fast_filter(gaussian_kernel(features, 1), values), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="too small"):
+        gaussian_kernel(features * 1.001, 1)

@@ -159,7 +159,11 @@ def test_each_file_of_the_crate_has_its_checksum_and_large_ones_are_named(run, t
     assert all(files[name]["sha256"] == hashlib.sha256(content).hexdigest() for name, content in named.items())
     assert "#resources/weights/vgg%2019.safetensors" in known
     assert done == Summary(len(there), len(named))
-    assert json.loads((tmp_path / "crate" / "config.json").read_text()) == CONFIG
+    assert json.loads((tmp_path / "crate" / "config.json").read_text()) == {
+        "experiment": "ssc",
+        "experiments": {"ssc": {}},
+        **CONFIG,
+    }
 
 
 def test_the_run_has_its_times_sources_and_results(run, tmp_path):

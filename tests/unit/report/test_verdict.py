@@ -52,7 +52,7 @@ def test_a_good_run_is_green_and_says_by_what():
         (changed("classifier", split="train", map=0.6), "yellow", "classifier.map", "with luck; no val photo has"),
         (
             changed("classifier", split="train", cross_validated=True, map=0.45), "red", "classifier.map",
-            "or 40% with luck; either half of them was scored by a classifier that was trained on the other half.",
+            "or 40% with luck; each half of them was scored by a classifier that was trained on the other half.",
         ),
         (changed("cams", flat=49), "red", "cams.flat", "49 of 98 CAMs "),
         (changed("cams", flat=6), "yellow", "cams.flat", "6 of 98 CAMs "),

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from ssc.data.index import Index, Row, read_index, write_index, write_parts
 from ssc.stages import cross_validation
-from ssc.stages.classifier_scores import classifier_scores, evaluate_classifier, write_scores
+from ssc.stages.classifier_scores import classifier_scores, evaluate_classifier, truth_of, write_scores
 from ssc.stages.cross_validation import cross_validate, halves
 from ssc.training.classifier import train_classifier
 from ssc.training.run import Run
@@ -48,7 +49,7 @@ def test_each_half_is_scored_by_the_classifier_of_the_other(data, tmp_path):
         train_classifier(Run(**options(weights, seed=3)), **own)
         rows += unseen
         scores += [*classifier_scores(unseen, weights, device="cpu", precision="fp32", threads=1)]
-    write_scores(tmp_path / "expected.json", rows, np.array(scores), CLASSES)
+    write_scores(tmp_path / "expected.json", rows, np.array(scores), truth_of(rows, 2), CLASSES)
     assert found == json.loads((tmp_path / "expected.json").read_text())
     assert (found["split"], found["images"]) == ("train", 9) and found["guessing"]
     # The classifiers have learned different things: it matters which one scores.
@@ -59,9 +60,17 @@ def test_each_half_is_scored_by_the_classifier_of_the_other(data, tmp_path):
 def test_photos_that_are_set_aside_are_not_trained_for(data, tmp_path, monkeypatch):
     monkeypatch.setattr(cross_validation, "train_classifier", None)
     assert run(data, tmp_path / "scores.json", val=data.val)["guessing"] is None
-    (photo, *_), folder = read_index(data.train).rows, tmp_path / "one photo"
-    write_index(folder / "index.tsv", Index(CLASSES, [photo]))
-    assert run(data, tmp_path / "scores.json", index=folder / "index.tsv")["images"] == 0
+    # One photo of each class: of neither is there one to learn from and one to test with.
+    write_index(tmp_path / "two photos" / "index.tsv", Index(CLASSES, read_index(data.train).rows[:2]))
+    assert run(data, tmp_path / "scores.json", index=tmp_path / "two photos" / "index.tsv")["images"] == 0
+
+
+def test_a_class_of_one_half_alone_is_left_out(data, tmp_path):
+    rows = [replace(row, labels=(1,)) for row in read_index(data.train).rows]
+    rows[4] = replace(rows[4], labels=(1, 2))
+    write_index(tmp_path / "rare" / "index.tsv", Index(CLASSES, rows))
+    found = run(data, tmp_path / "scores.json", index=tmp_path / "rare" / "index.tsv")
+    assert list(found["ap"]) == ["red"] and found["images"] == 9
 
 
 def test_what_was_trained_is_not_trained_again(data, tmp_path, monkeypatch, caplog):
@@ -84,7 +93,20 @@ def test_what_was_trained_is_not_trained_again(data, tmp_path, monkeypatch, capl
 def test_halves_have_the_same_labels_and_neighbours_by_name(found):
     rows = [Row(f"{number:02}{labels}", "train", "", "", labels) for labels, number in found]
     first, second = halves(rows)
-    assert sorted(first + second, key=rows.index) == rows and abs(len(first) - len(second)) <= 1
+    assert sorted(first + second, key=rows.index) == rows
     counts = [Counter(row.labels for row in half) for half in (first, second)]
     assert all(abs(counts[0][labels] - counts[1][labels]) <= 1 for labels in counts[0] | counts[1])
     assert all(a.id < b.id for a in first for b in second if a.labels == b.labels)
+
+
+@given(st.lists(st.sets(st.integers(1, 6), min_size=1, max_size=3), min_size=1, max_size=30))
+def test_halves_show_each_class_about_equally_often(labels):
+    rows = [Row(f"{number:02}", "train", "", "", tuple(sorted(own))) for number, own in enumerate(labels)]
+    first, second = (Counter(label for row in half for label in row.labels) for half in halves(rows))
+    rarest = min(first | second, key=lambda label: (first[label] + second[label], label))
+    assert abs(first[rarest] - second[rarest]) <= 1
+
+
+def test_photos_of_several_classes_are_dealt_out_by_class():
+    rows = [Row(str(labels), "train", "", "", labels) for labels in [(1, 3), (1, 4), (2, 3), (2, 4)]]
+    assert all({label for row in half for label in row.labels} == {1, 2, 3, 4} for half in halves(rows))

@@ -132,6 +132,9 @@ def test_what_is_ready_is_not_made_nor_what_only_it_needs(given, reported, made)
         ("folder", {}, True),
         ("folder", {"cross_validation": False}, False),
         ("folder", {"ready": {"classifier": "x"}}, False),
+        ("folder", {"weights": "none"}, True),
+        ("folder", {"weights": "warm_start"}, False),  # trained on the labels of all photos
+        ("folder", {"classifier": {"weights": "mine.safetensors"}}, False),
         ("demo", {}, False),  # its val photos have labels
     ],
 )
