@@ -8,18 +8,15 @@ import torch
 from ssc import archive
 from ssc.archive import Archive
 from ssc.cams import full_cams
-from ssc.constants import IGNORE
 from ssc.crf import refine_labels
-from ssc.data.corrected import corrected_files
 from ssc.data.index import Row, read_index
-from ssc.data.masks import read_labels
 from ssc.data.photos import read_image
 from ssc.pseudo_labels import half_mask, label_confidence
 from ssc.runtime.files import read_json
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 from ssc.seeds import argmax_labels
-from ssc.workflow import cache
+from ssc.stages.label_archives import label_archives
 from ssc.workflow.provenance import fingerprint
 from ssc.workflow.settings import PseudoLabels
 
@@ -55,13 +52,8 @@ def write_cam_labels(
     if cam_threshold:
         settings = settings.model_copy(update={"threshold": read_json(cam_threshold)["threshold"]})
     table, cam_archive = read_index(index), Archive(cams)
-    rows = table.shard("train", shard)
-    corrected = corrected_files(settings.corrected, rows)
 
     def label(row: Row) -> tuple[np.ndarray, np.ndarray]:
-        if row.id in corrected:
-            labels = read_labels(corrected[row.id], row, table.num_classes)
-            return labels, labels != IGNORE
         image, arrays = read_image(row.image), cam_archive.arrays(row.id)
         classes, maps = arrays["classes"].astype(np.int64), full_cams(arrays, image.shape[:2])
         labels = argmax_labels(maps, settings.threshold)
@@ -79,17 +71,15 @@ def write_cam_labels(
         labels, mask = label(row)
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
-    def decides(row: Row) -> list[bytes]:
-        mended = corrected.get(row.id)
-        return [cam_archive.read_bytes(f"{row.id}.npz"), *([mended.read_bytes()] if mended else [])]
-
-    keys = {f"{row.id}.png": row.key_with(*decides(row)) for row in rows}
     own = fingerprint(__name__, settings.model_copy(update={"corrected": None}))  # which have one, their keys say
-    with (
-        cache.resume(output, fingerprint=own, keys=keys) as out,
-        cache.resume(confidence, fingerprint=own, keys=keys) as masks,
-    ):
-        rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
-        for row, labels, mask in track(parallel_map(encode, rows, threads), f"pseudo-labels {shard}", len(rows)):
-            out.add_bytes(f"{row.id}.png", labels)
-            masks.add_bytes(f"{row.id}.png", mask)
+    with label_archives(
+        table.shard("train", shard),
+        cams=cam_archive,
+        corrected=settings.corrected,
+        num_classes=table.num_classes,
+        output=output,
+        confidence=confidence,
+        fingerprint=own,
+    ) as (rows, store):
+        for encoded in track(parallel_map(encode, rows, threads), f"pseudo-labels {shard}", len(rows)):
+            store(*encoded)

@@ -23,7 +23,7 @@ def evaluate_classifier(
     indices: Sequence[str | Path],
     weights: str | Path,
     output: str | Path,
-    drs: bool = True,
+    drs: bool,
     device: str = "auto",
     precision: str = "auto",
     threads: int = 1,
@@ -56,7 +56,7 @@ def labelled(rows: Iterable[Row]) -> list[Row]:
 
 
 def classifier_scores(
-    rows: Sequence[Row], weights: str | Path, *, drs: bool = True, device: str, precision: str, threads: int
+    rows: Sequence[Row], weights: str | Path, *, drs: bool, device: str, precision: str, threads: int
 ) -> np.ndarray:
     """Scores (N, C) of N photos; see `evaluate_classifier`."""
     device = select_device(device)

@@ -74,7 +74,7 @@ def cross_validate(
     for run, part in zip(runs, reversed(parts), strict=True):
         rows += (own := labelled(part))
         where = {"device": str(run.device), "precision": run.precision}
-        scores.append(classifier_scores(own, run.output, threads=readers, **where))
+        scores.append(classifier_scores(own, run.output, drs=True, threads=readers, **where))  # as it was trained
     truth, classes = truth_of(rows, len(told))[:, told], [*np.array(table.classes)[told]]
     write_scores(output, rows, np.concatenate(scores)[:, told], truth, classes)
     for run in runs:

@@ -8,10 +8,7 @@ import torch
 
 from ssc import archive
 from ssc.archive import Archive
-from ssc.constants import IGNORE
-from ssc.data.corrected import corrected_files
 from ssc.data.index import Row, read_index
-from ssc.data.masks import read_labels
 from ssc.data.transforms import scaled_views
 from ssc.models.irn import IRN
 from ssc.models.weights import load_part, network_words
@@ -22,7 +19,7 @@ from ssc.runtime.progress import track
 from ssc.seeds import argmax_labels
 from ssc.stages.batching import Photo, infer, pixel_budget, stack_views
 from ssc.stages.cam_threshold import settle
-from ssc.workflow import cache
+from ssc.stages.label_archives import label_archives
 from ssc.workflow.provenance import fingerprint
 from ssc.workflow.settings import PseudoLabels
 
@@ -58,8 +55,6 @@ def write_pseudo_labels(
     """
     settings = settle(settings, cam_threshold)
     table = read_index(index)
-    rows = table.shard("train", shard)
-    corrected = corrected_files(settings.corrected, rows)
     device = select_device(device)
     precision = select_precision(precision, device)
     model = load_part(weights, "irn", IRN, device=device)
@@ -90,11 +85,6 @@ def write_pseudo_labels(
             mask = half_mask(labels.shape, row.id)
         return row, archive.encode_labels(labels), archive.encode_labels(mask.astype(np.uint8))
 
-    def decides(row: Row) -> list[bytes]:
-        mended = corrected.get(row.id)
-        return [cam_archive.read_bytes(f"{row.id}.npz"), *([mended.read_bytes()] if mended else [])]
-
-    keys = {f"{row.id}.png": row.key_with(*decides(row)) for row in rows}
     own = fingerprint(
         __name__,
         settings.model_copy(update={"corrected": None}),  # which photos have one, their keys say
@@ -102,17 +92,15 @@ def write_pseudo_labels(
         files=[weights],
         words=network_words(weights),
     )
-    with (
-        cache.resume(output, fingerprint=own, keys=keys) as out,
-        cache.resume(confidence, fingerprint=own, keys=keys) as masks,
-    ):
-        rows = [row for row in rows if f"{row.id}.png" not in out or f"{row.id}.png" not in masks]
-        for row in rows:
-            if row.id in corrected:
-                labels = read_labels(corrected[row.id], row, table.num_classes)
-                out.add_labels(row.id, labels)
-                masks.add_labels(row.id, (labels != IGNORE).astype(np.uint8))
-        rows = [row for row in rows if row.id not in corrected]
+    with label_archives(
+        table.shard("train", shard),
+        cams=cam_archive,
+        corrected=settings.corrected,
+        num_classes=table.num_classes,
+        output=output,
+        confidence=confidence,
+        fingerprint=own,
+    ) as (rows, store):
         found = infer(
             propagate,
             rows,
@@ -121,6 +109,5 @@ def write_pseudo_labels(
             pad=settings.pad or 0,
             threads=threads,
         )
-        for row, labels, mask in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):
-            out.add_bytes(f"{row.id}.png", labels)
-            masks.add_bytes(f"{row.id}.png", mask)
+        for encoded in track(parallel_map(encode, found, threads), f"pseudo-labels {shard}", len(rows)):
+            store(*encoded)

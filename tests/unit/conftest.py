@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,3 +33,25 @@ def tiny_set(tmp_path) -> Path:
         rows.append(Row(id=name, split="train", image=str(photo), mask="", labels=labels))
     write_index(tmp_path / "index.tsv", Index(["orbi", "quado", "trixi"], rows))
     return tmp_path / "index.tsv"
+
+
+@pytest.fixture
+def commit_all(monkeypatch):
+    """Function that makes a folder a repository with all its files committed, and returns one that runs git in it."""
+    if not shutil.which("git"):
+        pytest.skip("git is absent")
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def commit(root: Path) -> Callable[..., str]:
+        def git(*arguments: str) -> str:
+            name = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+            command = ["git", "-C", str(root), *name, *arguments]
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+        git("init", "-q")
+        git("add", "--all", "--force")
+        git("commit", "-q", "-m", "first")
+        return git
+
+    return commit

@@ -307,26 +307,14 @@ def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path):
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
+def clone(tmp_path, monkeypatch, commit_all):
     """A committed workflow; the function runs git in it."""
-    if not shutil.which("git"):
-        pytest.skip("git is absent")
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(name, raising=False)
     root = tmp_path / "clone"
     for path in ("Snakefile", "config.yaml", "config/a.yaml", "envs/a.yaml", "report/a.rst", "rules/a.smk"):
         written(root / path, "as committed", 0)
     written(root / "workflow_scripts/a.py", "as committed", 0)
     monkeypatch.setattr(project, "_PACKAGE", root / "ssc")
-
-    def git(*arguments):
-        name = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
-        command = ["git", "-C", str(root), *name, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "-q")
-    git("add", "--all")
-    git("commit", "-q", "-m", "first")
+    git = commit_all(root)
     git.root = root
     return git
 

@@ -48,12 +48,12 @@ def test_each_half_is_scored_by_the_classifier_of_the_other(data, tmp_path):
         own = {**arguments, "index": tmp_path / f"half{number}" / "index.tsv"}
         train_classifier(Run(**options(weights, seed=3)), **own)
         rows += unseen
-        scores += [*classifier_scores(unseen, weights, device="cpu", precision="fp32", threads=1)]
+        scores += [*classifier_scores(unseen, weights, drs=True, device="cpu", precision="fp32", threads=1)]
     write_scores(tmp_path / "expected.json", rows, np.array(scores), truth_of(rows, 2), CLASSES)
     assert found == json.loads((tmp_path / "expected.json").read_text())
     assert (found["split"], found["images"]) == ("train", 9) and found["guessing"]
     # The classifiers have learned different things: it matters which one scores.
-    evaluate_classifier(indices=[data.train], weights=weights, output=tmp_path / "one.json", device="cpu")
+    evaluate_classifier(indices=[data.train], weights=weights, output=tmp_path / "one.json", drs=True, device="cpu")
     assert found["ap"] != json.loads((tmp_path / "one.json").read_text())["ap"]
 
 

@@ -111,6 +111,8 @@ def missing(folder, owners=None, **changes):
 def test_what_is_there_is_not_needed_again(tmp_path):
     everything = dict.fromkeys(estimate.RULES_OF.keys() - {"warm_start", "cross_validation"}, 1.0)
     assert missing(tmp_path) == everything
+    own = {"kind": "folder", "name": "tiny", "root": "photos"}
+    assert missing(tmp_path, dataset=own) == {**everything, "cross_validation": 1.0}
 
     def make(*paths):
         for path in paths:

@@ -3,7 +3,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,26 +85,14 @@ def test_files_are_named_from_the_data_sets_folder_on(folder, tmp_path_factory):
 
 
 @pytest.fixture
-def tree(tmp_path, monkeypatch):
+def tree(tmp_path, monkeypatch, commit_all):
     """A working tree with a committed module and committed results; the function runs git in it."""
-    if not shutil.which("git"):
-        pytest.skip("git is absent")
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(name, raising=False)
     root = tmp_path / "tree"
     for path in (root / "ssc" / "losses.py", root / "results" / "demo" / "metrics.tsv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("as committed")
     monkeypatch.setattr(project, "_PACKAGE", root / "ssc")
-
-    def git(*arguments):
-        name = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
-        command = ["git", "-C", str(root), *name, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "-q")
-    git("add", "--all", "--force")
-    git("commit", "-q", "-m", "first")
+    git = commit_all(root)
     git.root = root
     return git
 

@@ -1,5 +1,6 @@
 """The work of stages: formulas by hand, and what follows a training."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +39,14 @@ def test_trainings_count_photos_and_epochs():
     assert found["irn"] == Work(4 * 2 * 1000)
     assert found["segmentation"] == Work(4 * 5 * 10_000)
     assert found["warm_start"] == Work(4 * 6 * 3 * 64**2 * 10)
+
+
+def test_a_cross_validation_takes_as_long_as_the_training_where_no_val_photo_has_labels():
+    settings, (first, *others) = Settings(dataset={"kind": "folder", "name": "x", "root": "photos"}), index().rows[::-1]
+    for labels, times in (((), 1), ((1,), 0)):
+        photos = Index(["cat", "dog"], [replace(first, labels=labels), *others])
+        found = stage_works(photos, settings, NETWORKS, pixels=PIXELS)
+        assert found["cross_validation"].flops == times * found["classifier"].flops
 
 
 def test_inference_counts_views():
