@@ -17,7 +17,7 @@ rule demo_data:
         f"{RESULTS}/benchmarks/demo_data.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),

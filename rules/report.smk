@@ -243,7 +243,7 @@ rule page:
         f"{RUN}/benchmarks/page.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(2000),
         runtime=growing(120),
@@ -269,7 +269,7 @@ rule preview_page:
         f"{RUN}/benchmarks/preview_page.tsv"
     conda:
         "../envs/ssc.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=growing(2000),
         runtime=growing(120),

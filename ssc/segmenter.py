@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
-from ssc.data.photos import read_image
+from ssc.cams import resize_maps
+from ssc.data.photos import read_image, shrunk_size
+from ssc.data.shrink import shrink_photo
 from ssc.models.deeplab import load_networks
 from ssc.models.weights import read_header
 from ssc.prediction import probabilities, refined_probabilities
@@ -15,6 +18,8 @@ from ssc.report.pictures import PALETTE, css_colour, overlay
 from ssc.runtime.device import any_size, select_device
 from ssc.runtime.files import read_json
 from ssc.workflow.settings import Prediction
+
+_AS_IT_IS = {"scales": [1.0], "flip": False, "crf": {"enabled": False}}
 
 
 @dataclass(frozen=True)
@@ -53,47 +58,61 @@ class Segmenter:
         networks: in evaluation mode, on their device.
         classes: names of the C foreground classes.
         settings: test-time scales, mirror images, fusion and CRF.
+        max_side: larger photos are seen with a longer side of as many pixels; None takes them as they are.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], classes: Sequence[str], settings: Prediction):
-        self.networks, self.classes, self.settings = networks, ("background", *classes), settings
+    def __init__(
+        self, networks: Sequence[nn.Module], classes: Sequence[str], settings: Prediction, max_side: int | None = None
+    ):
+        self.networks, self.classes = networks, ("background", *classes)
+        self.settings, self.max_side = settings, max_side
 
     def predict(self, photo: str | Path | np.ndarray) -> Segmentation:
-        """Segment a photo: a file, or uint8 (H, W, 3).
+        """Segment a photo: a file, or uint8 (H, W, 3). The result has its size, in whatever size it was seen.
 
         Raises:
             InputError: the file is absent, damaged, or no photo.
         """
         image = photo if isinstance(photo, np.ndarray) else read_image(photo)
+        large = self.max_side is not None and max(image.shape[:2]) > self.max_side
+        seen = shrink_photo(image, shrunk_size(image.shape[:2], self.max_side)) if large else image
         own = self.settings
         options = {"scales": own.scales, "flip": own.flip, "square": own.square, "how": own.fuse}
         with any_size():
-            scores = probabilities(self.networks, image, **options)[-1].cpu().numpy()
+            scores = probabilities(self.networks, seen, **options)[-1].cpu().numpy()
         if own.crf.enabled:
-            scores = refined_probabilities(image, scores, own.crf.options(), colours=own.crf.colours)
+            scores = refined_probabilities(seen, scores, own.crf.options(), colours=own.crf.colours)
+        scores = resize_maps(torch.from_numpy(scores), image.shape[:2]).numpy()
         return Segmentation(image, scores.argmax(axis=0).astype(np.uint8), scores, self.classes)
 
 
 def load(weights: str | Path, *, device: str = "auto", settings: Prediction | None = None) -> Segmenter:
     """Load a trained segmentation network.
 
+    What the run did whose `manifest.json` lies beside the weights is done here too: photos are seen at its
+    `dataset.max_side`, with its test-time views and CRF.
+
     Args:
         weights: `segmentation.safetensors` of a run.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
-        settings: of the test-time views and the CRF; None takes those of the run whose `manifest.json` lies beside the
-            weights, and without one the photo at its own size alone.
+        settings: of the views and the CRF; None takes the run's, or without a manifest the photo at its own size alone.
 
     Raises:
         InputError: the file or the device cannot be used.
     """
     networks = load_networks(weights, device=select_device(device))
     settings = settings or settings_beside(weights)
-    return Segmenter(networks, read_header(weights)["facts"]["classes"], settings)
+    max_side = _config_beside(weights).get("dataset", {}).get("max_side")
+    return Segmenter(networks, read_header(weights)["facts"]["classes"], settings, max_side)
 
 
 def settings_beside(weights: str | Path) -> Prediction:
     """Test-time settings of the run that the weights lie in; see `load`."""
+    config = _config_beside(weights)
+    return Prediction.model_validate(config["prediction"] if config else _AS_IT_IS)
+
+
+def _config_beside(weights: str | Path) -> dict:
+    """The configuration of the run that the weights lie in; empty where there is no manifest."""
     manifest = Path(weights).with_name("manifest.json")
-    if manifest.is_file():
-        return Prediction.model_validate(read_json(manifest)["config"]["prediction"])
-    return Prediction(scales=[1.0], flip=False, crf={"enabled": False})
+    return read_json(manifest)["config"] if manifest.is_file() else {}

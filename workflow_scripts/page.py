@@ -17,4 +17,5 @@ with job(snakemake):
         comparison=files.comparison,
         costs=files.costs,
         figures=figures,
+        threads=snakemake.threads,
     )

@@ -11,4 +11,5 @@ with job(snakemake):
         experiment=snakemake.wildcards.experiment,
         page=snakemake.output.page,
         thumbnails=snakemake.output.thumbnails,
+        threads=snakemake.threads,
     )

@@ -9,11 +9,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ssc.data.index import Index, Row
 from ssc.data.masks import read_mask
-from ssc.data.photos import open_photo, read_for_resize, shrunk_size, upright_size
+from ssc.data.photos import Size, open_photo, read_for_resize, shrunk_size, upright_size
 from ssc.runtime.files import atomic, file_digest
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import tell, track
@@ -48,6 +49,11 @@ def shrink(index: Index, folder: str | Path, *, max_side: int, code: object = No
     return Index(index.classes, rows)
 
 
+def shrink_photo(image: np.ndarray, size: Size) -> np.ndarray:
+    """A photo uint8 (H, W, 3) at a smaller `size` = (height, width)."""
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS))
+
+
 def _shrunk(row: Row, folder: Path, kept: Path, max_side: int, code: object) -> tuple[Row, list[str]]:
     """The row of the copy, and the names under which its files are kept."""
     with open_photo(row.image) as photo:
@@ -55,12 +61,11 @@ def _shrunk(row: Row, folder: Path, kept: Path, max_side: int, code: object) -> 
     if max(upright) <= max_side:
         return row, []
 
-    def shrink_photo(path: Path) -> None:
-        pixels, size = read_for_resize(row.image, partial(shrunk_size, max_side=max_side))
-        small = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS)
-        small.save(path, "jpeg", quality=95, subsampling="4:4:4")
+    def copy_photo(path: Path) -> None:
+        small = shrink_photo(*read_for_resize(row.image, partial(shrunk_size, max_side=max_side)))
+        Image.fromarray(small).save(path, "jpeg", quality=95, subsampling="4:4:4")
 
-    def shrink_mask(path: Path) -> None:
+    def copy_mask(path: Path) -> None:
         small = Image.fromarray(read_mask(row.mask)).resize(
             shrunk_size(upright, max_side)[::-1], Image.Resampling.NEAREST
         )
@@ -68,9 +73,9 @@ def _shrunk(row: Row, folder: Path, kept: Path, max_side: int, code: object) -> 
 
     digest = hashlib.sha256(f"{row.digest} {max_side}".encode()).hexdigest()[:32]
     sources = [row.id, digest, code]
-    kinds = [(folder / f"{row.id}.jpg", shrink_photo, sources)]
+    kinds = [(folder / f"{row.id}.jpg", copy_photo, sources)]
     if row.mask:
-        kinds.append((folder / f"{row.id}.png", shrink_mask, [*sources, file_digest(row.mask)]))
+        kinds.append((folder / f"{row.id}.png", copy_mask, [*sources, file_digest(row.mask)]))
     names = []
     for copy, make, own in kinds:
         names.append(hashlib.sha256(json.dumps(own).encode()).hexdigest()[:32] + copy.suffix)

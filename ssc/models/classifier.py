@@ -20,10 +20,10 @@ class CAMClassifier(nn.Module):
         backbone: name, see `ssc.models.networks.NETWORKS`.
         weights: safetensors file with the backbone's tensors, or None for random ones.
         output_stride: stride of the feature maps; no dilation is used.
-        drs: suppress discriminative regions after the third stage (in training) and after the blocks of the fifth, see
-            `ssc.models.drs.attach`.
+        drs: suppress discriminative regions after stage 2 (in training) and after the blocks of stage 4, the stem being
+            stage 0; see `ssc.models.drs.attach`.
         delta: upper bound of DRS.
-        drs_at_inference: keep the suppression in the fifth stage in evaluation mode.
+        drs_at_inference: keep the suppression in stage 4 in evaluation mode.
         stop_gradient_after: residual stages 1..this, and the stem, are not trained; 0 trains all.
         freeze_norm: batch norms keep their running statistics; those of the stem keep their affine part too.
 

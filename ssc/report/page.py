@@ -68,10 +68,11 @@ def write_page(
     comparison: str | Path | None = None,
     costs: str | Path | None = None,
     figures: Mapping[str, str | Path] = {},
+    threads: int = 1,
 ) -> None:
     """Write the page; what is not given has no section.
 
-    Equal input gives equal bytes. One photo after the other is in memory, and the thumbnails of a file.
+    Equal input gives equal bytes. A few photos are in memory at a time, and the thumbnails of a file.
 
     Args:
         index: the photos; those of `train` and of the predicted split are shown.
@@ -84,6 +85,7 @@ def write_page(
         verdict: JSON file of `ssc.report.evidence.write_verdict`.
         metrics, comparison, costs: TSV files of `ssc.report.metrics_table` and `ssc.report.comparison`.
         figures: PNG files: `seeds`, `losses`, `panels`.
+        threads: thumbnails that are drawn at the same time.
 
     Raises:
         InputError: a file is absent or damaged, or a photo cannot be read.
@@ -106,7 +108,7 @@ def write_page(
     # Without masks the curve of the seeds is a note that there is none.
     curves = [name for name in figures if name != "seeds" or any(each["stage"] == "seeds" for each in stages)]
     with atomic_folder(thumbnails) as folder, name_in_errors(thumbnails):
-        shown = write_thumbnails(rows, sources, folder)
+        shown = write_thumbnails(rows, sources, folder, threads=threads)
         scripts = _taken_in(folder)
     # What a preview finds of earlier settings may have had other classes.
     used = sorted(shown.union(*(row.labels for row in rows)) & set(range(1, table.num_classes + 1)))

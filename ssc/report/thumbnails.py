@@ -23,6 +23,7 @@ from ssc.data.index import Row
 from ssc.data.photos import Size, read_for_resize
 from ssc.data.transforms import resize_image, resize_labels
 from ssc.report.pictures import Layer, heat_layer, label_layer
+from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 
 PHOTOS_PER_FILE = 200
@@ -47,7 +48,7 @@ class Source(NamedTuple):
         return row.split == self.split and row.id in self.archive
 
 
-def write_thumbnails(rows: Sequence[Row], sources: Mapping[str, Source], folder: Path) -> set[int]:
+def write_thumbnails(rows: Sequence[Row], sources: Mapping[str, Source], folder: Path, *, threads: int = 1) -> set[int]:
     """Write the thumbnails of photos to `folder`/0.js, 1.js, ..., each of `PHOTOS_PER_FILE` photos; one is in memory.
 
     A file calls the function `thumbnails` of the page with its number and a list by photo: of the photo and, in the
@@ -57,6 +58,7 @@ def write_thumbnails(rows: Sequence[Row], sources: Mapping[str, Source], folder:
         rows: the photos, in the order in which the page shows them.
         sources: `cams`, `pseudo_labels`, `predictions`, as far as there are any.
         folder: an empty one.
+        threads: photos that are drawn at the same time.
 
     Returns:
         The labels that the layers show, 255 (undecided) among them.
@@ -64,14 +66,20 @@ def write_thumbnails(rows: Sequence[Row], sources: Mapping[str, Source], folder:
     Raises:
         InputError: a photo or an archive cannot be read.
     """
-    shown, waiting = set(), iter(track(rows, "thumbnails"))
+
+    def draw(row: Row) -> tuple[list[str | None], set[int]]:
+        image, size = read_for_resize(row.image, lambda own: fit(own, _SIDE))
+        labels = set()
+        layers = dict(_layers(row, sources, size, labels))
+        own = [webp(resize_image(image, size)), *(layers.get(name) for name in sources)]
+        return [base64.b64encode(each).decode() if each else None for each in own], labels
+
+    shown, drawn = set(), track(parallel_map(draw, rows, threads), "thumbnails", len(rows))
     for number in range(-(-len(rows) // PHOTOS_PER_FILE)):
         pictures = []
-        for row in islice(waiting, PHOTOS_PER_FILE):
-            image, size = read_for_resize(row.image, lambda own: fit(own, _SIDE))
-            layers = dict(_layers(row, sources, size, shown))
-            own = [webp(resize_image(image, size)), *(layers.get(name) for name in sources)]
-            pictures.append([base64.b64encode(each).decode() if each else None for each in own])
+        for own, labels in islice(drawn, PHOTOS_PER_FILE):
+            pictures.append(own)
+            shown |= labels
         text = json.dumps(pictures, separators=(",", ":"))
         (folder / f"{number}.js").write_text(f"thumbnails({number},{text})\n", encoding="utf-8")
     return shown

@@ -83,6 +83,9 @@ class Run:
         if self.threads:
             torch.set_num_threads(max(1, self.threads // processes()))
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = (
+            False  # else each new tensor is filled before it is written
+        )
         torch.backends.cudnn.benchmark = False
         values = {
             **values,

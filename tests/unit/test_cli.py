@@ -11,7 +11,7 @@ from ssc.cli import main
 from ssc.data.photos import read_image
 from ssc.models.deeplab import DeepLabV2, load_networks
 from ssc.models.weights import save_weights
-from ssc.prediction import predict_steps
+from ssc.prediction import predict_steps, probabilities
 from ssc.workflow.settings import Prediction
 
 PREDICT = ["predict", "{photo}", "--weights", "{weights}"]
@@ -259,6 +259,26 @@ def test_predict_does_as_the_run_did(weights, photo, tmp_path):
     assert predict(weights, photo, "--out", plain, "--scales", "1", "--no-crf") == 0
     expected = predict_steps(networks, image, flip=True)[-1]
     np.testing.assert_array_equal(np.asarray(Image.open(plain / "photo.png")), expected)
+
+
+def test_large_photos_are_seen_at_the_size_of_those_of_the_run(weights, photo, tmp_path):
+    """The network has seen none of phones' twelve megapixels; the mask has the photo's own size nevertheless."""
+    config = {"prediction": Prediction(scales=[1.0], crf={"enabled": False}).model_dump(), "dataset": {"max_side": 28}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": config}))
+    image = read_image(photo)
+    small = np.asarray(Image.fromarray(image).resize((28, 20), Image.Resampling.LANCZOS))
+    segmenter = ssc.load(weights, device="cpu")
+    found = segmenter.predict(photo)
+    assert found.image.shape == image.shape and found.labels.shape == (40, 56)
+    rows, columns = np.indices((40, 56)) // 2
+    nearest = probabilities(load_networks(weights), small, flip=True)[-1].numpy()[:, rows, columns]
+    np.testing.assert_allclose(found.probabilities.mean((1, 2)), nearest.mean((1, 2)), atol=1e-3)
+    assert np.corrcoef(found.probabilities[1].ravel(), nearest[1].ravel())[0, 1] > 0.9
+    np.testing.assert_array_equal(
+        segmenter.predict(small).labels, predict_steps(load_networks(weights), small, flip=True)[-1]
+    )
+    assert predict(weights, photo, "--out", tmp_path / "out") == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), found.labels)
 
 
 def test_start_prints_the_balance_and_the_command_that_trains(tmp_path, capsys):

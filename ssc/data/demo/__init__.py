@@ -25,6 +25,7 @@ from ssc.data.demo.creatures import CLASS_NAMES, Creature, compose
 from ssc.data.demo.drawing import draw
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_json, write_text
+from ssc.runtime.parallel import parallel_map
 
 VERSION = 1
 """Changes whenever the pixels of any scene change."""
@@ -37,14 +38,23 @@ MARKER = "demo.json"
 """Holds the arguments of `generate`; a folder with this file is a demo data set and may be replaced."""
 
 
-def generate(out: Path, *, train: int = 500, val: int = 200, size: int = 96, classes: int = 4, seed: int = 0) -> None:
+def generate(
+    out: Path,
+    *,
+    train: int = 500,
+    val: int = 200,
+    size: int = 96,
+    classes: int = 4,
+    seed: int = 0,
+    threads: int = 1,
+) -> None:
     """Write the demo data set to the folder `out`, in the layout of a user's own photos.
 
     `images/<id>.png` (RGB), `masks/<id>.png` (palette PNG, 0 background, k the k-th class), `labels.csv`
     (image file name; names of the classes visible in it, joined by `;`; train or val), `classes.txt` (one
     name a line) and `demo.json` (the arguments). The folder appears under its name only when it is complete,
     and replaces a demo data set of that name. No scene depends on how many there are: the training split
-    takes the even indices of `scene`, the validation split the odd ones.
+    takes the even indices of `scene`, the validation split the odd ones. `threads` scenes are drawn at the same time.
 
     Raises:
         InputError: an argument is out of range, or `out` holds files but is no demo data set.
@@ -58,7 +68,7 @@ def generate(out: Path, *, train: int = 500, val: int = 200, size: int = 96, cla
 
     partial, replaced = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("partial", "replaced"))
     try:
-        _write(partial, train=train, val=val, size=size, classes=classes, seed=seed)
+        _write(partial, {"train": train, "val": val}, size=size, classes=classes, seed=seed, threads=threads)
         if out.exists():
             out.rename(replaced)
         partial.rename(out)
@@ -101,35 +111,29 @@ def _check(size: int, classes: int, seed: int) -> None:
         raise InputError(f"The seed of the demo must be 0 or more, not {seed}.")
 
 
-def _write(folder: Path, *, train: int, val: int, size: int, classes: int, seed: int) -> None:
-    """Draw every scene into `folder`, which does not exist yet."""
+def _write(folder: Path, counts: dict[str, int], *, size: int, classes: int, seed: int, threads: int) -> None:
+    """Draw every scene into `folder`, which does not exist yet; `counts` are those of the splits."""
     names = CLASS_NAMES[:classes]
     palette = voc_palette()
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
-    rows = [("image", "labels", "split")]
-    for parity, (split, count) in enumerate({"train": train, "val": val}.items()):
-        for number in range(count):
-            image, mask = scene(2 * number + parity, size=size, classes=classes, seed=seed)
-            file = f"{split}_{number:04d}.png"
-            Image.fromarray(image).save(folder / "images" / file, compress_level=6)
-            label_map = Image.fromarray(mask)
-            label_map.putpalette(palette)
-            label_map.save(folder / "masks" / file, compress_level=6)
-            visible = ";".join(names[label - 1] for label in np.unique(mask) if label > 0)
-            rows.append((file, visible, split))
+
+    def add(numbered: tuple[int, str, int]) -> tuple[str, str, str]:
+        parity, split, number = numbered
+        image, mask = scene(2 * number + parity, size=size, classes=classes, seed=seed)
+        file = f"{split}_{number:04d}.png"
+        Image.fromarray(image).save(folder / "images" / file, compress_level=6)
+        label_map = Image.fromarray(mask)
+        label_map.putpalette(palette)
+        label_map.save(folder / "masks" / file, compress_level=6)
+        return file, ";".join(names[label - 1] for label in np.unique(mask) if label > 0), split
+
+    numbered = [(parity, split, k) for parity, (split, count) in enumerate(counts.items()) for k in range(count)]
+    rows = [("image", "labels", "split"), *parallel_map(add, numbered, threads)]
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as table:
         csv.writer(table, lineterminator="\n").writerows(rows)
     write_text(folder / "classes.txt", "".join(f"{name}\n" for name in names))
-    arguments = {
-        "version": VERSION,
-        "train": train,
-        "val": val,
-        "size": size,
-        "classes": classes,
-        "seed": seed,
-    }
-    write_json(folder / MARKER, arguments)
+    write_json(folder / MARKER, {"version": VERSION, **counts, "size": size, "classes": classes, "seed": seed})
 
 
 def _is_replaceable(path: Path) -> bool:

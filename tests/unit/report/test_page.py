@@ -281,8 +281,9 @@ def test_many_thumbnails_lie_in_files_beside_the_page(tmp_path, monkeypatch):
     assert [picture for _, pictures in files for picture in pictures] == whole
 
 
-def test_equal_input_gives_equal_bytes(page, folder):
+def test_equal_input_gives_equal_bytes_with_any_number_of_threads(page, folder):
     assert write(folder).source == page.source
+    assert write(folder, threads=3).source == page.source
 
 
 def test_a_damaged_archive_is_named(tmp_path):

@@ -326,6 +326,11 @@ def test_files_hold_the_scenes(folder):
         assert np.array_equal(np.array(Image.open(folder / "masks" / f"{name}.png")), mask)
 
 
+def test_threads_change_nothing(tmp_path, folder):
+    demo.generate(tmp_path / "demo", **SMALL, threads=3)
+    assert contents(tmp_path / "demo") == contents(folder)
+
+
 def test_fewer_classes(tmp_path):
     demo.generate(tmp_path / "demo", train=4, val=1, size=32, classes=1)
     assert (tmp_path / "demo" / "classes.txt").read_text() == "orbi\n"
