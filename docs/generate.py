@@ -127,8 +127,8 @@ def key_table() -> str:
         "# Configuration",
         "",
         "Every key with its default: the paper's setting on VOC 2012, or what measured best (`preset: paper` sets "
-        "those too); [R] marks what only the authors' released code states. A configuration file states the differences, and an experiment may set "
-        f"{', '.join(f'`{key}`' for key in Experiment.model_fields)} for itself.",
+        "those too); [R] marks what only the authors' released code states. A configuration file states the "
+        f"differences; an experiment may set {', '.join(f'`{key}`' for key in Experiment.model_fields)} for itself.",
         "",
         "This page is generated: change ssc/workflow/settings.py, then run `python docs/generate.py`.",
     ]
