@@ -105,10 +105,7 @@ onstart:
                 check_file(file)
             index, cores, waiting = read_index(INDEX), workflow.cores or 1, Counter(job.rule.name for job in needed)
             if not waiting["index"]:  # which looks at the new index itself
-                if experiments.selects_on_val(run):
-                    check_val_masks(index)
-                if run.pseudo_labels.corrected:
-                    check_corrected(index, run.pseudo_labels.corrected)
+                check_asked(index, run)
             print(check_room(index, run, RESULTS, owners=shared, cores=cores))
             if seconds := expected_seconds(RESULTS, index, run, cores=cores, jobs=waiting):
                 print(f"What is to be made takes about {told_time(seconds)}, going by the last run.")

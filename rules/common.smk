@@ -16,12 +16,11 @@ from snakemake.utils import update_config
 
 from ssc.data.index import SPLITS, read_index
 from ssc.data.build import deciding_files, files_state, folder_state
-from ssc.data.check import check_val_masks
-from ssc.data.corrected import check_corrected
 from ssc.data.releases import FOLDER, RELEASES, located
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import told_time
 from ssc.stages.download_weights import check_downloads
+from ssc.stages.index import check_asked
 from ssc.workflow import experiments
 from ssc.workflow.config import complete, refuse_repeats, resolve
 from ssc.workflow.disk import check_room
@@ -31,7 +30,7 @@ from ssc.workflow.network_sizes import check_networks
 from ssc.workflow.places import check_seen_everywhere
 from ssc.workflow.provenance import source_digest
 from ssc.workflow.shards import count_shards
-from ssc.workflow.settings import warm_start_settings
+from ssc.workflow.settings import Settings, warm_start_settings
 from ssc.workflow.stage_table import RULES, STAGES, TRAININGS, stage_of
 
 # The configuration is laid over the paper's ablations, which are known on every data set, and, where it names no kind of
@@ -225,9 +224,9 @@ def start_weights(stage):
 
 
 def warm_start(wildcards):
-    """Settings of the warm start of a backbone."""
-    run = resolved(config["experiment"])
-    return warm_start_settings(run, backbone=wildcards.backbone, output_stride=int(wildcards.stride))
+    """Settings of the warm start of a backbone: the configuration's own, whatever an experiment lays over them, since
+    all experiments share it."""
+    return warm_start_settings(Settings(**config), backbone=wildcards.backbone, output_stride=int(wildcards.stride))
 
 
 def loss_network(wildcards):

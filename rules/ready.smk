@@ -21,6 +21,7 @@ rule ready_cams:
         runtime=growing(120),
     params:
         folder=lambda w: resolved(w.experiment).ready.cams,
+        files=lambda w: files_state(Path(resolved(w.experiment).ready.cams)),
         settings=lambda w: experiments.ready_form(resolved(w.experiment)),
         source=source_digest("ssc.stages.ready_files"),
     script:
@@ -47,6 +48,7 @@ rule ready_pseudo_labels:
         runtime=growing(120),
     params:
         folder=lambda w: resolved(w.experiment).ready.pseudo_labels,
+        files=lambda w: files_state(Path(resolved(w.experiment).ready.pseudo_labels)),
         source=source_digest("ssc.stages.ready_files"),
     script:
         "../workflow_scripts/ready_pseudo_labels.py"

@@ -20,6 +20,7 @@ if config["ready"]["superpixels"]:
             runtime=growing(120),
         params:
             folder=config["ready"]["superpixels"],
+            files=files_state(Path(config["ready"]["superpixels"])),
             source=source_digest("ssc.stages.ready_files"),
         script:
             "../workflow_scripts/ready_superpixels.py"

@@ -6,6 +6,7 @@ Members carry no time stamps, so equal content gives equal bytes. Nothing is eve
 import io
 import os
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from ssc.runtime.errors import InputError
 from ssc.runtime.files import atomic, check_member_name
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_FILES = 64  # open at a time, where a system may allow a process no more than a thousand
 
 
 class ArchiveWriter:
@@ -73,7 +75,7 @@ class Archive:
         self._paths = [Path(path) for path in paths]
         self._members: dict[str, Path] = {}
         # By process: forked data-loader workers inherit open files, and must not share their positions.
-        self._open: dict[tuple[int, Path], zipfile.ZipFile] = {}
+        self._open: OrderedDict[tuple[int, Path], zipfile.ZipFile] = OrderedDict()
         for path in self._paths:
             try:
                 with zipfile.ZipFile(path) as archive:
@@ -88,7 +90,7 @@ class Archive:
 
     def __getstate__(self) -> dict:
         # Open files cannot be sent to other processes, which open the archives anew.
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": OrderedDict()}
 
     def ids(self, suffix: str = "") -> list[str]:
         """Image ids (member names without their extension), sorted; of members with one extension, such as `.png`."""
@@ -107,13 +109,20 @@ class Archive:
             where = ", ".join(map(str, self._paths))
             raise InputError(f"{name} is not in {where}; the archives belong to another index.")
         path = self._members[name]
-        key = os.getpid(), path
-        if key not in self._open:
-            self._open[key] = zipfile.ZipFile(path)
         try:
-            return self._open[key].read(name)
+            return self._file(path).read(name)
         except zipfile.BadZipFile:
             raise InputError(f"{name} in {path} is damaged; delete the archive and run again.") from None
+
+    def _file(self, path: Path) -> zipfile.ZipFile:
+        """One of the zip files, open; of the others those that were read last stay so."""
+        key = os.getpid(), path
+        # Each step is whole under the interpreter's lock: two threads may open a file twice, and no more.
+        file = self._open.pop(key, None) or zipfile.ZipFile(path)
+        self._open[key] = file
+        if len(self._open) > _FILES:
+            self._open.popitem(last=False)  # closed by its last reader, which may be another thread's
+        return file
 
     def labels(self, image_id: str) -> np.ndarray:
         """Label map (H, W), int32, of `<image id>.png`."""

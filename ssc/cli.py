@@ -251,7 +251,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ssc.stages.evaluate import evaluate_folders
+    from ssc.interop.evaluate_folders import evaluate_folders
 
     figures = evaluate_folders(options.predictions, options.masks, num_classes=options.num_classes)
     print(f"mIoU {100 * figures['miou']:.2f} % over {figures['images']} images")

@@ -113,6 +113,7 @@ def settings_beside(weights: str | Path) -> Prediction:
 
 
 def _config_beside(weights: str | Path) -> dict:
-    """The configuration of the run that the weights lie in; empty where there is no manifest."""
+    """The configuration of the run that the weights lie in; empty where no manifest is, or one of another program."""
     manifest = Path(weights).with_name("manifest.json")
-    return read_json(manifest)["config"] if manifest.is_file() else {}
+    config = read_json(manifest).get("config") if manifest.is_file() else None
+    return config if isinstance(config, dict) and "prediction" in config else {}

@@ -37,8 +37,8 @@ def check_table(index: Index) -> None:
     Classes that cannot be learned, because no training image shows them, or every one does, are told.
 
     Raises:
-        InputError: no training image has a label, no class has two, there are more classes than a label map holds, a
-            file is listed twice, or a name is one that text files cannot carry.
+        InputError: there is no training image, none has a label, no class has two, there are more classes than a label
+            map holds, a file is listed twice, or a name is one that text files cannot carry.
     """
     files = {}
     for row in index.rows:
@@ -52,7 +52,9 @@ def check_table(index: Index) -> None:
             )
     train = index.split("train")
     counts = Counter(label for row in train for label in row.labels)
-    if train and not counts:
+    if not train:
+        raise InputError("The data set has no training image; check the paths and the split column.")
+    if not counts:
         raise InputError("No training image has a label; fill the labels in, since all training starts from them.")
     if index.num_classes >= IGNORE:
         raise InputError(
@@ -193,6 +195,16 @@ def _warn_of_copies(rows: list[Row]) -> None:
             f"Warning: {len(copies)} photos outside of the training split are copies of training photos, such as "
             f"{copies[0].image} of {train[copies[0].digest].image}."
         )
+
+
+def check_predicted(index: Index, split: str) -> None:
+    """Check that there are photos to predict.
+
+    Raises:
+        InputError: the split has none.
+    """
+    if not index.split(split):
+        raise InputError(f"Split {split!r} has no image; set prediction.split to one that has, such as train.")
 
 
 def check_val_masks(index: Index) -> None:

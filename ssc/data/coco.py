@@ -63,7 +63,7 @@ def read_instances(path: str | Path) -> dict:
     """
     instances = read_json(path)
     for kind, keys in _KEYS.items():
-        if not isinstance(instances, dict) or not isinstance(instances.get(kind), list):
+        if not isinstance(instances.get(kind), list):
             raise InputError(f"{path} has no list {kind!r}; give an instances JSON as COCO publishes it.")
         for entry in instances[kind]:
             if missing := keys - (entry.keys() if isinstance(entry, dict) else set()):

@@ -88,17 +88,16 @@ class Index:
         return [row for row in self.split(split) if _part(row, count) == number - 1]
 
 
-def write_index(path: str | Path, index: Index, *, needed: str = "train") -> None:
+def write_index(path: str | Path, index: Index) -> None:
     """Write `index.tsv` and, beside it, `classes.txt` (one name per line).
 
     Args:
         path: the table to write.
         index: all images.
-        needed: split that must have images beside the training split: the one to predict.
 
     Raises:
         InputError: an id occurs twice in a split or is no safe member name of an archive, a class name
-            occurs twice, is `background` or cannot be carried in a line of text, or there is no training image.
+            occurs twice, is `background` or cannot be carried in a line of text.
     """
     seen = set()
     for row in index.rows:
@@ -113,10 +112,6 @@ def write_index(path: str | Path, index: Index, *, needed: str = "train") -> Non
             raise InputError(f"{name!r} is not a class of its own: class 0 is the background; take it off the list.")
     if len(set(index.classes)) != len(index.classes):
         raise InputError("A class name occurs twice in the class list; keep one of them.")
-    if not index.split("train"):
-        raise InputError("The data set has no training image; check the paths and the split column.")
-    if not index.split(needed):
-        raise InputError(f"Split {needed!r} has no image; set prediction.split to one that has, such as train.")
     write_text(Path(path).with_name("classes.txt"), "".join(f"{name}\n" for name in index.classes))
     _write_rows(path, index.rows)
 

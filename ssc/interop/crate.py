@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 from ssc.interop.crate_metadata import METADATA, File, Times, metadata
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic, atomic_folder, file_digest, read_table
+from ssc.runtime.files import atomic, atomic_folder, file_digest, locate, read_table
 from ssc.runtime.outputs import check_outputs, note_output
 from ssc.workflow.job import check_file
 from ssc.workflow.project import project_folder
 from ssc.workflow.stage_table import STAGES
-from ssc.workflow.verify import Run, check_unchanged, locate
+from ssc.workflow.verify import Run, check_unchanged
 
 _COMMAND = "crate"
 _WORKFLOW = ("Snakefile", "config.yaml", "config", "envs", "report", "rules", "workflow_scripts")

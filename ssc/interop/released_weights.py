@@ -4,12 +4,10 @@ The released networks register most layers under several names, so that one tens
 tables below say which of their names each of ours has.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -170,7 +168,9 @@ def read_checkpoint(path: str | Path) -> dict:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"The checkpoint {path} does not exist.") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+    except Exception as error:  # a damaged or hostile file may fail in many ways; each one means the same
+        if isinstance(error, MemoryError):
+            raise
         # The libraries' own messages advise to unpickle the file without protection.
         raise InputError(
             f"The checkpoint {path} is damaged or holds other objects than tensors, which are not unpickled; "
@@ -222,17 +222,23 @@ def take_tensors(
     model.load_state_dict(state)
 
 
-def single_network(content: dict, path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a network, without the prefix `module.` that data-parallel training leaves."""
-    tensors = {name.removeprefix("module."): value for name, value in content.items()}
-    if other := next((name for name, value in tensors.items() if not isinstance(value, torch.Tensor)), None):
-        raise InputError(f"{path}: {other} is no tensor; save the network's state dictionary alone.")
-    return tensors
+def single_network(content: object, path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a network, without the prefix `module.` that data-parallel training leaves.
+
+    Raises:
+        InputError: it is no dictionary of tensors by name.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a network that is no dictionary of tensors; save its state dictionary.")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: {name} is no tensor; save the network's state dictionary alone.")
+    return {name.removeprefix("module."): value for name, value in content.items()}
 
 
 def _networks(content: dict, path: str | Path) -> list[dict[str, torch.Tensor]]:
     content = content.get("net_state_dict", content)
-    if "network1" not in content:
+    if not isinstance(content, dict) or "network1" not in content:
         return [single_network(content, path)]
     if other := next((name for name in content if name not in ("network1", "network2")), None):
         raise InputError(f"{path} holds the unexpected network {other}; one or two co-trained ones can be imported.")

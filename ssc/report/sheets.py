@@ -28,7 +28,7 @@ class Sheet(TypedDict):
     Attributes:
         index, split: the images; `train` unless told otherwise.
         masks: shard archives of ground truth.
-        scores: table of the images' mIoU (see `ssc.stages.evaluate.write_scores`), or None.
+        scores: table of the images' mIoU (see `ssc.stages.evaluate.write_image_miou`), or None.
         panels: how many images are chosen, see `choose`.
         output: PNG file.
     """
@@ -56,7 +56,7 @@ def choose(rows: Sequence[Row], masks: Archive, scores: str | Path | None, count
     Args:
         rows: of one split.
         masks: the split's ground truth.
-        scores: table of the images' mIoU (see `ssc.stages.evaluate.write_scores`), or None.
+        scores: table of the images' mIoU (see `ssc.stages.evaluate.write_image_miou`), or None.
         count: number of rows.
 
     Returns:
@@ -77,7 +77,7 @@ def choose(rows: Sequence[Row], masks: Archive, scores: str | Path | None, count
 
 
 def read_scores(path: str | Path) -> dict[str, float]:
-    """mIoU in percent by image id, of the images that have one, from a table of `ssc.stages.evaluate.write_scores`.
+    """mIoU in percent by image id, of the images that have one, from a table of `ssc.stages.evaluate.write_image_miou`.
 
     Raises:
         InputError: the file is absent.

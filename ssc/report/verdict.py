@@ -179,7 +179,7 @@ _NEXT = {
 def _maps(figures: Mapping, what: str) -> Iterator[Reason]:
     """The reasons of label maps: `pseudo_labels` or `predictions`."""
     found = figures.get(what)
-    if not found:
+    if not found or not found["photos"]:
         return
     one, photos, total = _MAPS[what], _PHOTOS[found["split"]], found["photos"]
 

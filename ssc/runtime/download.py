@@ -8,7 +8,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from ssc.runtime.errors import InputError
+from ssc.runtime.errors import InputError, is_of_storage
 from ssc.runtime.progress import log, track
 
 AGENT = {"User-Agent": "ssc"}
@@ -35,6 +35,7 @@ def download(url: str, output: str | Path, *, checksum: str, hint: str) -> None:
     Raises:
         InputError: the file could not be fetched; what has come stays for the next call. Or its checksum is wrong;
             the part is removed. Nothing is written under `output` in either case.
+        OSError: no room or no permission; it names the part.
     """
     part = Path(f"{output}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +69,9 @@ def _receive(url: str, part: Path, hint: str) -> None:
             _receive_once(url, part)
             return
         except (OSError, HTTPException) as error:
+            if is_of_storage(error):
+                error.filename = error.filename or str(part)
+                raise
             size = _size(part)
             largest, idle = max(largest, size), 0 if size > largest else idle + 1
             if idle > _TRIES:

@@ -52,12 +52,17 @@ class Interrupted(Exception):
     """A signal asked the training to end; its state is saved."""
 
 
+def is_of_storage(error: Exception) -> bool:
+    """Whether a file cannot be written or read for want of room or permission, or since its disk fails."""
+    return isinstance(error, OSError) and error.errno in _STORAGE
+
+
 def user_message(error: Exception) -> str | None:
     """What to tell the user of an error that is not a defect of ours; None for one that is."""
     if isinstance(error, InputError | Interrupted):
         # From a process that loads data it comes with its traceback, which ends in the message.
         return str(error).rpartition("ssc.runtime.errors.InputError: ")[2].strip()
-    if isinstance(error, OSError) and error.errno in _STORAGE:
+    if is_of_storage(error):
         return (
             f"{error.filename or 'A file'} cannot be written or read ({error.strerror}); make room or correct the "
             "permissions, then run again: what was finished before stays."

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import pandas
 
 
+def locate(root: Path, path: str | Path) -> Path:
+    """Where a file or folder lies that is named from `root`."""
+    # By the names alone: a link, such as of results/ to another disk, has another folder above it.
+    return Path(os.path.normpath(root / path))
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it is synced and renamed to `path`.
@@ -126,14 +132,17 @@ def read_json(path: str | Path) -> dict:
     """Read one JSON object.
 
     Raises:
-        InputError: the file is absent or holds no valid JSON.
+        InputError: the file is absent or holds no JSON object.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); make it again or restore it.") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no JSON object; make it again or restore it.")
+    return found
 
 
 def write_table(path: str | Path, frame: "pandas.DataFrame", *, decimals: int | None = None) -> None:

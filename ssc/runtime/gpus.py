@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -63,9 +64,13 @@ def _take(devices: list[str], number: int, held: ExitStack) -> list[str]:
     folder = Path(tempfile.gettempdir()) / "-".join(
         filter(None, ("ssc-gpus", str(os.getuid()), os.environ.get("SLURM_JOB_ID")))
     )
+    folder.mkdir(exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():  # the name is known to all who share the machine
+        raise OSError(f"{folder} is not a folder of this user")
     folders = {device: folder / device.replace("/", "_") for device in devices}
     for each in folders.values():
-        each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        each.mkdir(exist_ok=True)
     with (folder / "choice").open("w") as choice:
         fcntl.flock(choice, fcntl.LOCK_EX)  # one process after the other looks and takes
         taken = sorted(devices, key=lambda device: _leases(folders[device]))[:number]

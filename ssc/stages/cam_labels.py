@@ -12,10 +12,10 @@ from ssc.crf import refine_labels
 from ssc.data.index import Row, read_index
 from ssc.data.photos import read_image
 from ssc.pseudo_labels import half_mask, label_confidence
-from ssc.runtime.files import read_json
 from ssc.runtime.parallel import parallel_map
 from ssc.runtime.progress import track
 from ssc.seeds import argmax_labels
+from ssc.stages.cam_threshold import settle
 from ssc.stages.label_archives import label_archives
 from ssc.workflow.provenance import fingerprint
 from ssc.workflow.settings import PseudoLabels
@@ -43,14 +43,13 @@ def write_cam_labels(
         output: archive of pseudo-labels (0..C).
         confidence: archive of masks (1 = confident).
         settings: the section `pseudo_labels`, with `method` `crf` or `none`.
-        cam_threshold: what `ssc.stages.cam_threshold.write_cam_threshold` wrote; None where `threshold` is a number.
+        cam_threshold: see `ssc.stages.cam_threshold.settle`.
         threads: photos labelled at the same time.
 
     Raises:
         InputError: a corrected label map is unusable, see `ssc.data.masks.read_labels`.
     """
-    if cam_threshold:
-        settings = settings.model_copy(update={"threshold": read_json(cam_threshold)["threshold"]})
+    settings = settle(settings, cam_threshold)
     table, cam_archive = read_index(index), Archive(cams)
 
     def label(row: Row) -> tuple[np.ndarray, np.ndarray]:

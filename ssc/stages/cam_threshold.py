@@ -56,5 +56,7 @@ def settle(settings: Section, cam_threshold: str | Path | None) -> Section:
     if not cam_threshold:
         return settings
     threshold, factors = read_json(cam_threshold)["threshold"], _FACTORS[type(settings)]
+    if isinstance(settings, PseudoLabels) and settings.method != "irn":  # of the CAMs themselves, as seeds are
+        factors = _FACTORS[Seeds]
     automatic = {key: factor for key, factor in factors.items() if getattr(settings, key) == "auto"}
     return settings.model_copy(update={key: min(1.0, factor * threshold) for key, factor in automatic.items()})

@@ -47,7 +47,7 @@ def evaluate_classifier(
     rows = next(filter(None, (labelled(table.rows) for table in tables)), [])
     scores = classifier_scores(rows, weights, drs=drs, device=device, precision=precision, threads=threads)
     classes = tables[0].classes
-    write_scores(output, rows, scores, truth_of(rows, len(classes)), classes)
+    write_precision(output, rows, scores, truth_of(rows, len(classes)), classes)
 
 
 def labelled(rows: Iterable[Row]) -> list[Row]:
@@ -84,7 +84,7 @@ def truth_of(rows: Sequence[Row], num_classes: int) -> np.ndarray:
     return truth
 
 
-def write_scores(
+def write_precision(
     output: str | Path, rows: Sequence[Row], scores: np.ndarray, truth: np.ndarray, classes: Sequence[str]
 ) -> None:
     """Write the average precision of scores (N, C) of the N labelled photos of a split; see `evaluate_classifier`."""

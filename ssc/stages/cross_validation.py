@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ssc.data.index import Index, Row, read_index, write_index
+from ssc.runtime.files import remove_temporaries
 from ssc.runtime.progress import log
-from ssc.stages.classifier_scores import classifier_scores, labelled, truth_of, write_scores
+from ssc.stages.classifier_scores import classifier_scores, labelled, truth_of, write_precision
+from ssc.training.checkpoint import checkpoint_path
 from ssc.training.classifier import train_classifier
 from ssc.training.run import Run
 from ssc.training.signals import heed_signals
@@ -52,15 +54,17 @@ def cross_validate(
     told = np.logical_and(*(truth_of(part, table.num_classes).any(axis=0) for part in parts))
     reason = "val photos have labels" if labelled(read_index(val).rows) else ""
     reason = reason or ("" if told.any() else "no class has photos in both halves")
+    files = [output.with_name(f"{output.stem}_{number}.safetensors") for number in (1, 2)]
+    for own in files:  # of a job that was killed
+        remove_temporaries(own)
     if reason:
         log.info("Nothing to do: %s.", reason)
-        write_scores(output, [], np.zeros((0, len(told))), np.zeros((0, len(told)), bool), table.classes)
+        _remove(files)
+        write_precision(output, [], np.zeros((0, len(told))), np.zeros((0, len(told)), bool), table.classes)
         return
     rows, scores, runs = [], [], []
-    for number, part in enumerate(parts, start=1):
-        own = output.with_name(f"{output.stem}_{number}.safetensors")
-        losses = own.with_name(f"{own.stem}_losses.tsv")
-        runs.append(Run(output=own, losses=losses, rest=(2.0 - number, 0.0), **options))
+    for later, own, part in zip((1.0, 0.0), files, parts, strict=True):
+        runs.append(Run(output=own, losses=_losses(own), rest=(later, 0.0), **options))
         with TemporaryDirectory() as folder, heed_signals():
             write_index(Path(folder) / "index.tsv", Index(table.classes, part))
             train_classifier(
@@ -76,10 +80,18 @@ def cross_validate(
         where = {"device": str(run.device), "precision": run.precision}
         scores.append(classifier_scores(own, run.output, drs=True, threads=readers, **where))  # as it was trained
     truth, classes = truth_of(rows, len(told))[:, told], [*np.array(table.classes)[told]]
-    write_scores(output, rows, np.concatenate(scores)[:, told], truth, classes)
-    for run in runs:
-        for path in (run.output, run.losses):
-            path.unlink()
+    write_precision(output, rows, np.concatenate(scores)[:, told], truth, classes)
+    _remove(files)
+
+
+def _losses(weights: Path) -> Path:
+    return weights.with_name(f"{weights.stem}_losses.tsv")
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for own in files:
+        for path in (own, _losses(own), checkpoint_path(own)):
+            path.unlink(missing_ok=True)
 
 
 def halves(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:

@@ -10,8 +10,7 @@ import pandas as pd
 from ssc.archive import Archive
 from ssc.constants import IGNORE
 from ssc.data.index import Row, read_index
-from ssc.interop.folders import label_maps
-from ssc.metrics import ConfusionMatrix, confusion, image_miou, summary
+from ssc.metrics import confusion, image_miou, summary
 from ssc.regions import COUNTS, region_counts, region_figures
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import read_json, write_json, write_table
@@ -93,7 +92,7 @@ def summarise_labels(
         index, split, stage, steps: see `count_labels`.
         shards: its JSON files, of all shards.
         output: JSON file.
-        images: table of the images' mIoU, see `write_scores`.
+        images: table of the images' mIoU, see `write_image_miou`.
         regions: table of the images' regions, see `summarise_regions`.
         chosen_by_masks: what masks have chosen of the stage, such as the epoch of its training; None for nothing.
 
@@ -108,7 +107,7 @@ def summarise_labels(
     counts = {name: sum(np.asarray(part["counts"][name], np.int64) for part in parts) for name in parts[0]["counts"]}
     figures = {name: summary(matrix, table.classes) for name, matrix in counts.items()}
     own = figures[stage]
-    write_scores(images, {row.id: scores[row.id] for row in table.split(split) if row.id in scores})
+    write_image_miou(images, {row.id: scores[row.id] for row in table.split(split) if row.id in scores})
     write_json(
         output,
         {
@@ -149,7 +148,7 @@ def summarise_regions(parts: Sequence[Mapping], rows: Sequence[Row], output: str
     return region_figures(table["class"].to_numpy(np.int64), table[[*COUNTS]].to_numpy(np.int64))
 
 
-def write_scores(path: str | Path, scores: Mapping[str, float | None]) -> None:
+def write_image_miou(path: str | Path, scores: Mapping[str, float | None]) -> None:
     """Write the mIoU of images (0..1) by their ids as a table: `id` and, in percent, `miou`, empty where it is None."""
     percent = 100 * pd.Series(scores, dtype=float)
     write_table(path, percent.rename_axis("id").reset_index(name="miou"), decimals=2)
@@ -157,50 +156,6 @@ def write_scores(path: str | Path, scores: Mapping[str, float | None]) -> None:
 
 def _undecided_as_background(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == IGNORE, 0, labels)
-
-
-def evaluate_folders(predictions: str | Path, masks: str | Path, *, num_classes: int | None = None) -> dict:
-    """mIoU of two folders (or shard archives) of label PNGs, matched by file name; one image in memory at a time.
-
-    Args:
-        predictions, masks: folders of `<id>.png`, or zip archives of them. 255 in a mask is ignored; predictions
-            without a mask take no part.
-        num_classes: classes with background; None takes the largest id at a counted pixel plus one.
-
-    Returns:
-        `miou` and `iou` (by class id, 0 named `background`) as fractions of 1, and the number of `images`.
-
-    Raises:
-        InputError: no mask, none that shows a class, a mask without a prediction, a file that is no label map,
-            different sizes, or a counted class id out of range (255 is one in any prediction).
-    """
-    own, truth = label_maps(predictions), label_maps(masks)
-    if not truth:
-        raise InputError(f"{masks} holds no PNG masks; name the folder or archive of <id>.png files.")
-    missing = sorted(set(truth) - set(own))
-    if missing:
-        raise InputError(f"{predictions} lacks {len(missing)} of {len(truth)} predictions; the first is {missing[0]}.")
-    matrix = ConfusionMatrix(IGNORE if num_classes is None else num_classes)
-    for name in sorted(truth):
-        target, prediction = truth[name](), own[name]()
-        if target.ndim != 2:
-            raise InputError(f"{name} in {masks} is a colour picture; a mask holds one class id per pixel.")
-        if target.shape != prediction.shape:
-            raise InputError(f"{name}: the prediction is {prediction.shape}, its mask {target.shape}.")
-        try:
-            matrix.update(target, prediction)
-        except ValueError as error:
-            raise InputError(f"{name}: {error}.") from None
-    if not matrix.counts[1:].any():
-        raise InputError(
-            f"No mask in {masks} shows a class, only background (0) or what is ignored ({IGNORE}); there is nothing to "
-            "measure on: write the ids of the classes into them."
-        )
-    if num_classes is None:
-        seen = np.flatnonzero(matrix.counts.sum(axis=0) + matrix.counts.sum(axis=1))
-        num_classes = 1 + int(seen.max(initial=0))
-    figures = summary(matrix.counts[:num_classes, :num_classes], [str(k) for k in range(1, num_classes)])
-    return {"miou": figures["miou"], "iou": figures["iou"], "images": len(truth)}
 
 
 def _labels_of_step(archive: Archive, step: str, row: Row, target: np.ndarray) -> np.ndarray:

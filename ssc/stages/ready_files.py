@@ -13,7 +13,7 @@ from ssc import archive
 from ssc.constants import IGNORE, STRIDE
 from ssc.data.index import Row, read_index
 from ssc.data.masks import read_labels
-from ssc.data.photos import read_image
+from ssc.data.photos import Size, open_photo, upright_size
 from ssc.interop.folders import read_arrays
 from ssc.runtime.errors import InputError
 from ssc.runtime.progress import log, track
@@ -69,7 +69,7 @@ def import_cams(*, index: str | Path, shard: str, folder: str | Path, output: st
     strides = {"cams": STRIDE, "high_res": 1} if settings.stride == 1 else {"cams": STRIDE}
     with archive.write(output) as out:
         for row in track(rows, f"CAMs {shard}"):
-            size = read_image(row.image).shape[:2]
+            size = _photo_size(row)
             path, arrays = Path(folder) / f"{row.id}.npz", {"classes": np.zeros(0)}
             if row.labels or path.is_file():
                 arrays = read_arrays(_file(folder, row, ".npz", "ready.cams"), "classes", "cams")
@@ -125,6 +125,11 @@ def import_pseudo_labels(
             masks.add_labels(row.id, (labels != IGNORE).astype(np.uint8))
 
 
+def _photo_size(row: Row) -> Size:
+    with open_photo(row.image) as photo:
+        return upright_size(photo)
+
+
 def _file(folder: str | Path, row: Row, suffix: str, key: str) -> Path:
     path = Path(folder) / f"{row.id}{suffix}"
     if not path.is_file():
@@ -148,6 +153,6 @@ def _read_regions(path: Path) -> np.ndarray:
 
 
 def _check_size(path: Path, size: tuple[int, int], row: Row) -> None:
-    height, width = read_image(row.image).shape[:2]
+    height, width = _photo_size(row)
     if size != (height, width):
         raise InputError(f"{path} is {size[1]}x{size[0]}, its photo {row.image} {width}x{height}; restore the pair.")

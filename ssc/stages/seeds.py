@@ -15,7 +15,7 @@ from ssc.runtime.files import read_json, write_json
 from ssc.runtime.progress import track
 from ssc.seeds import strongest_class
 from ssc.stages.cam_threshold import settle
-from ssc.stages.evaluate import as_lists, summarise_regions, write_scores
+from ssc.stages.evaluate import as_lists, summarise_regions, write_image_miou
 from ssc.workflow.settings import Seeds
 
 
@@ -88,7 +88,7 @@ def score_images(
         best, score = _strongest(arrays, target.shape)
         seeds = np.where(score > threshold, best, 0)
         scores[row.id] = image_miou(confusion(target, seeds, num_classes=table.num_classes + 1))
-    write_scores(output, scores)
+    write_image_miou(output, scores)
 
 
 def _reported(settings: Seeds, cam_threshold: str | Path | None) -> float:

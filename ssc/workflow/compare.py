@@ -13,6 +13,7 @@ from ssc.data.photos import open_photo, upright_size
 from ssc.interop.folders import Arrays, cam_files, label_maps, stage_archives
 from ssc.metrics import ConfusionMatrix
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import locate
 from ssc.runtime.progress import track
 from ssc.seeds import strongest_class
 
@@ -87,12 +88,12 @@ def compare_stages(first: str | Path, second: str | Path, *, threshold: float = 
     Raises:
         InputError: neither is a run, no stage is in both, or two maps of an image differ in size.
     """
-    roots = Path(first), Path(second)
+    roots = locate(Path.cwd(), first), locate(Path.cwd(), second)
     results = next((root.parent for root in roots if (root.parent / "index.tsv").is_file()), None)
     if results is None:
         raise InputError(f"Neither {first} nor {second} is the folder of a run, results/<data set>/<experiment>.")
     table = read_index(results / "index.tsv")
-    photos = {row.id: results.absolute().parents[1] / row.image for row in table.split("train")}
+    photos = {row.id: results.parents[1] / row.image for row in table.split("train")}
     masks = {split: label_maps(results / "masks" / split) for split in SPLITS if (results / "masks" / split).is_dir()}
     found = []
     cams = [cam_files(*sources) for sources in (_sources(root, "cams", _CAMS) for root in roots)]

@@ -36,7 +36,9 @@ MOVED = {
 }
 
 # Folders beside the experiments' in results/<data set>/.
-_FOLDERS = {"ablation", "benchmarks", "data", "index", "logs", "masks", "superpixels", "tensorboard", "warm_start"}
+_FOLDERS = {
+    *("ablation", "benchmarks", "data", "index", "logs", "masks", "photos", "superpixels", "tensorboard", "warm_start"),
+}
 
 # What is told in place of Pydantic's words, by the type of its error.
 _PLAIN = {

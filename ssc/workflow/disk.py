@@ -15,7 +15,7 @@ from ssc.data.photos import open_photo
 from ssc.runtime.errors import InputError
 from ssc.runtime.parallel import processors
 from ssc.runtime.progress import log, told_bytes
-from ssc.workflow.experiments import made_stages, selects_on_val
+from ssc.workflow.experiments import made_stages, ready, selects_on_val
 from ssc.workflow.memory import needed_memory, warn_of_memory
 from ssc.workflow.network_sizes import network_sizes
 from ssc.workflow.settings import Settings
@@ -152,7 +152,9 @@ def check_room(
             raise InputError(f"{told[:-1]}; {hint}, or set dataset.check_space: false if the estimate is wrong.")
         log.warning("Warning: that is too little; %s.", hint)
     memory = needed_memory(index, settings, networks, pixels=photos.largest, cores=cores or processors())
-    made = {RULES_OF[stage] for stage in made_stages(settings) if missing.get(stage)}
+    # What stands ready as a folder is read, whatever its size, and not computed.
+    computed = [stage for stage in made_stages(settings) if missing.get(stage) and not ready(settings, stage)]
+    made = {RULES_OF[stage] for stage in computed}
     made |= {"evaluate_classifier"} if "cams" in made else set()
     warn_of_memory({rule: need for rule, need in memory.items() if rule in made})
     return told

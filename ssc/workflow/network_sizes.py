@@ -1,4 +1,4 @@
-"""What the networks of a run take, asked of them once: read here without torch, measured by `ssc.workflow.measure`."""
+"""What the networks of a run take, asked of them once: read without torch, measured by `ssc.workflow.training_size`."""
 
 import hashlib
 import json

@@ -1,6 +1,5 @@
 """Whether the files of a run are those of its manifest, and whether two runs came to the same results."""
 
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from safetensors import safe_open
 
 from ssc.interop.folders import cam_files, label_maps
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import file_digest, read_json
+from ssc.runtime.files import file_digest, locate, read_json
 from ssc.workflow.compare import compare_cams, compare_labels
 from ssc.workflow.job import check_file
 from ssc.workflow.manifest import config_digest
@@ -133,16 +132,10 @@ def read_run(run: str | Path) -> Run:
     """
     path = Path(run) / "manifest.json" if Path(run).is_dir() else Path(run)
     manifest = read_json(path)
-    if not isinstance(manifest, dict) or not manifest.get("files") or "config" not in manifest:
+    if not manifest.get("files") or "config" not in manifest:
         raise InputError(f"{path} is no manifest that names the run's files; name another, or run snakemake again.")
     path = locate(Path.cwd(), path)
     return Run(path.parents[1], path, manifest)
-
-
-def locate(root: Path, path: str | Path) -> Path:
-    """Where a file of a manifest lies."""
-    # By the names alone: a link, such as of results/ to another disk, has another folder above it.
-    return Path(os.path.normpath(root / path))
 
 
 def _differences(first: Mapping, second: Mapping) -> dict[str, tuple[object, object]]:

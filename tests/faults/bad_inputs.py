@@ -288,6 +288,12 @@ TABLES = [
     ),
     table_case("no training image", ",train", ",test", "The data set has no training image"),
     table_case("nothing to predict", ",val", ",test", "Split 'val' has no image"),
+    Case(
+        "nothing to predict for an experiment",
+        "Split 'test' has no image",
+        data() | {"experiment": "own", "experiments": {"own": {"prediction": {"split": "test"}}}},
+        lambda photos: None,
+    ),
     Case("table without lines", "The data set has no training image", data(masks=None), unlisted),
     Case("no labels at all", "No training image has a label", data(masks=None), unlabelled),
     table_case("image above the folder", "a.jpg", "../images/a.jpg", "is no path below the images folder"),

@@ -5,14 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ssc.data.build import build_index
-from ssc.data.check import check_images, check_table
-from ssc.data.check_masks import check_masks
-from ssc.data.corrected import check_corrected
-from ssc.data.index import Index, write_index
+from ssc.data.index import Index
 from ssc.runtime.errors import InputError
-from ssc.workflow.config import complete, refuse_repeats, resolve
-from ssc.workflow.disk import check_room
+from ssc.stages.index import make_index
+from ssc.workflow.config import complete, refuse_repeats
 from tests.faults.bad_inputs import CASES, SNAKEMAKES, base, data, write_photos
 from tests.unit.workflow.test_config import merged
 
@@ -23,17 +19,9 @@ def read_in(folder: Path, *files: str | Path) -> Index:
     for file in files:
         refuse_repeats(file)
         config = merged(config, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
-    config = complete(config)
-    index = build_index(config["dataset"])
-    check_table(index)
-    index = check_images(index, max_pixels=config["dataset"]["max_pixels"])
-    check_masks(index)
-    run = resolve(config, config["experiment"])
-    if run.pseudo_labels.corrected:
-        check_corrected(index, run.pseudo_labels.corrected)
-    check_room(index, run, folder / "results")
-    write_index(folder / "results" / "index.tsv", index, needed=config["prediction"]["split"])
-    return index
+    config = complete(config) | {"shards": 1}
+    results = folder / "results"
+    return make_index(config=config, dataset=config["dataset"], output=results / "index.tsv", photos=results / "photos")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

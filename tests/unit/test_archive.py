@@ -2,6 +2,8 @@ import copy
 import io
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,3 +181,15 @@ def test_forked_processes_open_the_archive_anew(tmp_path):
         right = reader.read_bytes("a.txt") == b"a"
         os._exit(0 if right and any(file is not own for file in reader._open.values()) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_shards_are_read_with_few_files_open(tmp_path):
+    for number in range(150):
+        with archive.write(tmp_path / f"{number}.zip") as out:
+            out.add_labels(f"photo{number}", np.full((2, 2), number))
+    opened = Archive(*(tmp_path / f"{number}.zip" for number in range(150)))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with ThreadPoolExecutor(4) as threads:  # which close files that others read
+        maps = list(threads.map(lambda k: opened.labels(f"photo{k % 150}"), range(1500)))
+    assert [int(labels[0, 0]) for labels in maps] == [k % 150 for k in range(1500)]
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 64

@@ -281,6 +281,12 @@ def test_large_photos_are_seen_at_the_size_of_those_of_the_run(weights, photo, t
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), found.labels)
 
 
+@pytest.mark.parametrize("content", [{}, {"config": {}}, {"name": "An app", "config": "theirs"}])
+def test_a_manifest_of_another_program_beside_the_weights_means_nothing(weights, photo, content):
+    weights.with_name("manifest.json").write_text(json.dumps(content))
+    assert ssc.load(weights, device="cpu").settings.scales == [1.0]
+
+
 def test_start_prints_the_balance_and_the_command_that_trains(tmp_path, capsys):
     for name in ("cat/1.jpg", "dog/2.jpg", "dog/3.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

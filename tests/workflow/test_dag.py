@@ -293,11 +293,12 @@ def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
     given = {"cams": tmp_path / "cams"} | {name: own / f"{name}.safetensors" for name in ("irn", "segmentation")}
     ready = ", ".join(f"'{name}': '{path}'" for name, path in given.items())
     place = Place(tmp_path / "again")
-    text = place.succeed(
+    call = (
         *("seeds", "pseudo_labels", "segmentation", "results/tiny/plain/pseudo_labels.json"),
         *("--config", "shards=1", f"ready={{{ready}}}", "experiment=ready"),
         "experiments={'ready': {}, 'plain': {'pseudo_labels': {'method': 'none', 'threshold': 0.2}}}",
     )
+    text = place.succeed(*call)
     made = {job.rule for job in jobs(text)}
     assert {"demo_data", "ready_cams", "check_weights", "random_walk", "predictions"} <= made
     # All experiments agree in what is ready, so that the first owns it.
@@ -308,6 +309,9 @@ def test_a_run_starts_from_ready_weights_and_files(run, tmp_path):
     # Without a walk, pseudo-labels are the seeds at the same threshold.
     plain = json.loads((results(place) / "plain" / "pseudo_labels.json").read_text())
     assert plain["miou"] == json.loads((folder / "seeds.json").read_text())["at_fixed_threshold"]["miou"]
+    assert not jobs(place.succeed("--dry-run", *call))
+    next((tmp_path / "cams").glob("*.npz")).touch()  # a file that was put in another's place
+    assert "ready_cams" in {job.rule for job in jobs(place.succeed("--dry-run", *call))}
 
 
 def test_other_peoples_cams_go_through_one_judge(tmp_path):
@@ -326,6 +330,12 @@ def test_other_peoples_cams_go_through_one_judge(tmp_path):
             assert not found[f"{name}_{method}"] & {*of_cams, "irn_labels", "train_irn", "random_walk"}
     assert found["ablation"] == {"ablation_table", "score_images", "ablation_panels"}
     assert not {job.rule for job in jobs(planned)} & {"train_classifier", "superpixels", "cams"}
+
+
+def test_the_shared_warm_start_has_no_experiments_own_window(run):
+    small = "experiments={'small': {'classifier': {'crop': 40}}}"
+    planned = {job.rule for job in jobs(run.succeed("--dry-run", "--config", "experiment=small", small))}
+    assert "train_classifier" in planned and "warm_start" not in planned
 
 
 def test_ready_weights_of_another_part_are_told_before_anything_is_trained(campaign, run):

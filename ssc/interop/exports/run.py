@@ -18,7 +18,7 @@ from ssc.interop.exports.voc import write_voc
 from ssc.interop.exports.yolo import write_yolo
 from ssc.interop.folders import label_maps, stage_archives
 from ssc.runtime.errors import InputError
-from ssc.runtime.files import atomic_folder
+from ssc.runtime.files import atomic_folder, locate
 from ssc.runtime.progress import track
 
 # By format, what writes masks into a folder, and where in it the photos lie.
@@ -58,7 +58,7 @@ def export_run(run: str | Path, *, what: str, to: str, out: str | Path, segmenta
             classes or of another size than its photo; a photo is missing; there is no room; or the format cannot have a
             class or an id.
     """
-    run, out = Path(run).absolute(), Path(out).resolve()
+    run, out = locate(Path.cwd(), run), Path(out).resolve()
     if segmentation and to != "coco":
         raise InputError(f"--segmentation is for --to coco, which has two kinds of masks; leave it out for {to}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

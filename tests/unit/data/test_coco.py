@@ -132,7 +132,7 @@ def test_unknown_category_and_broken_json_are_refused(tmp_path):
     path.write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):
         read_instances(path)
-    path.write_text("[]")
+    path.write_text("{}")
     with pytest.raises(InputError, match="no list 'images'"):
         read_instances(path)
 

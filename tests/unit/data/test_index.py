@@ -85,7 +85,6 @@ def test_shards_partition_a_split_by_id_alone(count):
         (["cat"], [row("a"), row("a")], "'a' occurs twice in split train"),
         (["cat"], [row("../a")], "not a safe member name"),
         (["cat"], [row("a\tb")], "not a safe member name"),
-        (["cat"], [row("a", "val")], "no training image"),
         (["cat", "dog", "cat"], [row()], "occurs twice in the class list"),
         (["cat", "background"], [row()], "'background' is not a class of its own: class 0"),
         (["BackGround"], [row()], "'BackGround' is not a class of its own: class 0"),

@@ -312,6 +312,9 @@ def test_masks_that_another_experiment_has_made(run, tmp_path):
 def test_a_run_is_named_from_anywhere(run, tmp_path, monkeypatch):
     monkeypatch.chdir(run)
     export(Path(), tmp_path / "out", "coco")
+    (run / "logs").mkdir()
+    monkeypatch.chdir(run / "logs")
+    assert_same(read_coco(export(Path(".."), tmp_path / "more", "coco")), MAPS)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     assert_same(read_coco(export(run, Path("deep/out"), "coco")), MAPS)

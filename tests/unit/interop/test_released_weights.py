@@ -344,7 +344,15 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path, old):
 
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
 @pytest.mark.parametrize(
-    "content", [b"", b"nothing of that kind", b"PK\x03\x04 cut", pickle.dumps([1, 2], protocol=2)[:5]]
+    "content",
+    [
+        b"",
+        b"nothing of that kind",
+        b"a list of names",
+        b"bird\ncat",
+        b"PK\x03\x04 cut",
+        pickle.dumps([1, 2], protocol=2)[:5],
+    ],
 )
 def test_damaged_files_are_refused(tmp_path, name, content):
     with pytest.raises(InputError, match=f"{name} does not exist"):
@@ -352,3 +360,17 @@ def test_damaged_files_are_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} is damaged"):
         read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({0: torch.zeros(1)}, "0 is no tensor"),
+        ({"net_state_dict": torch.zeros(1)}, "no dictionary of tensors"),
+        ({"network1": [torch.zeros(1)]}, "no dictionary of tensors"),
+    ],
+)
+def test_dictionaries_of_other_things_are_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=message):
+        import_segmentation(tmp_path / "x.pth", tmp_path / "out.safetensors")

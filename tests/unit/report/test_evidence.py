@@ -83,7 +83,7 @@ def cams(tmp_path):
 
 
 def write(tmp_path, *, index_rows=None, **given):
-    write_index(tmp_path / "index.tsv", Index(CLASSES, index_rows or rows()), needed=given.get("split", "train"))
+    write_index(tmp_path / "index.tsv", Index(CLASSES, index_rows or rows()))
     files = {
         "cross_validation": None,
         "scores": None,

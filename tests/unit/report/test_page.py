@@ -70,7 +70,7 @@ def write(folder, *, predicted="val", names=ARCHIVES, **changes):
             coarse = Image.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8))
             coarse.resize((48, 30 + number), Image.Resampling.BICUBIC).save(path)
             rows.append(Row(name, split, str(path), "", labels))
-    write_index(folder / "index.tsv", Index(CLASSES, rows), needed=predicted)
+    write_index(folder / "index.tsv", Index(CLASSES, rows))
     with (
         archive.write(folder / "superpixels.zip") as superpixels,
         archive.write(folder / "cams.zip") as cams,

@@ -14,7 +14,7 @@ from ssc.report import sheets
 from ssc.report.panels import write_ablation_panels, write_panels, write_reconstructions, write_val_panels
 from ssc.report.pictures import heat
 from ssc.runtime.errors import InputError
-from ssc.stages.evaluate import write_scores
+from ssc.stages.evaluate import write_image_miou
 from ssc.workflow.settings import Prediction
 
 CLASSES = ["orbi", "quado"]
@@ -285,14 +285,14 @@ def test_stages_that_a_run_does_not_make_have_no_column(data, drawn, tmp_path):
 
 def test_scores_choose_the_images(data, drawn, tmp_path):
     scores = {"a": 0.25, "b": 0.75, "c": 1.0, "e": 0.5}
-    write_scores(tmp_path / "scores.tsv", scores)
+    write_image_miou(tmp_path / "scores.tsv", scores)
     for sheet in (train_sheet, val_sheet):
         sheet(data, tmp_path / "sheet.png", scores=tmp_path / "scores.tsv", panels=2)
     assert [[row.id for row in rows] for rows, _, _ in drawn] == [["b", "a"], ["b", "a"]]  # c has no labels
 
 
 def test_the_ablation_sheet_has_the_cam_of_each_experiment(data, drawn, tmp_path):
-    write_scores(tmp_path / "scores.tsv", {"a": 0.25, "b": 0.75, "e": 0.5})
+    write_image_miou(tmp_path / "scores.tsv", {"a": 0.25, "b": 0.75, "e": 0.5})
     with archive.write(tmp_path / "other.zip") as cams:
         for name, (size, present, _) in TRAIN.items():
             grid = [-(-side // 4) for side in size]
@@ -312,7 +312,7 @@ def test_the_ablation_sheet_has_the_cam_of_each_experiment(data, drawn, tmp_path
 
 
 def test_the_reconstructions_are_those_of_each_decoder(data, drawn, tmp_path):
-    write_scores(tmp_path / "scores.tsv", {"a": 0.25, "b": 0.75, "e": 0.5})
+    write_image_miou(tmp_path / "scores.tsv", {"a": 0.25, "b": 0.75, "e": 0.5})
     classifiers = {
         "baseline": data / "plain.safetensors",
         "cdr": data / "last.safetensors",

@@ -10,11 +10,11 @@ from ssc.data.index import Index, Row, write_index
 from ssc.report import sheets
 from ssc.report.sheets import choose, extremes, labels_column, read_scores, write_sheet
 from ssc.runtime.errors import InputError
-from ssc.stages.evaluate import write_scores
+from ssc.stages.evaluate import write_image_miou
 
 
 def test_scores_read_back_in_percent(tmp_path):
-    write_scores(tmp_path / "scores.tsv", {"a/b c": 0.123456, "none": None, "zero": 0.0})
+    write_image_miou(tmp_path / "scores.tsv", {"a/b c": 0.123456, "none": None, "zero": 0.0})
     assert read_scores(tmp_path / "scores.tsv") == {"a/b c": 12.35, "zero": 0.0}
     assert "none\t\n" in (tmp_path / "scores.tsv").read_text()
     with pytest.raises(InputError, match=r"absent\.tsv"):
@@ -54,7 +54,7 @@ def masks_of(tmp_path, names):
 
 
 def scores_of(tmp_path, **scores):
-    write_scores(tmp_path / "scores.tsv", scores)
+    write_image_miou(tmp_path / "scores.tsv", scores)
     return tmp_path / "scores.tsv"
 
 

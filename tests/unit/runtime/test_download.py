@@ -1,5 +1,6 @@
 """Downloads from a server that knows ranges or not, and that hangs up halfway."""
 
+import errno
 import hashlib
 import logging
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from ssc.runtime import download as module
 from ssc.runtime.download import download
-from ssc.runtime.errors import InputError
+from ssc.runtime.errors import InputError, user_message
 
 DATA = np.random.default_rng(0).bytes(300_000)
 MD5 = f"md5:{hashlib.md5(DATA).hexdigest()}"
@@ -142,6 +143,20 @@ def test_an_address_that_does_not_answer_is_told_at_once(site, fetch):
     with pytest.raises(InputError, match=r"Could not fetch http://127\.0\.0\.1:1/x .*refused"):
         fetch(url="http://127.0.0.1:1/x")
     assert list(fetch.part.parent.iterdir()) == []
+
+
+def test_a_full_disk_is_no_lost_connection(site, fetch, monkeypatch):
+    tries = []
+
+    def full(url, part):
+        tries.append(url)
+        part.write_bytes(DATA[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_receive_once", full)
+    with pytest.raises(OSError, match="No space left") as info:
+        fetch()
+    assert len(tries) == 1 and f"{fetch.part} cannot be written" in user_message(info.value)
 
 
 @pytest.mark.parametrize("started", [0, 1000])

@@ -104,6 +104,12 @@ def test_damaged_json_is_named(tmp_path, content):
         read_json(tmp_path / "v.json")
 
 
+def test_json_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "v.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"v.json holds no JSON object"):
+        read_json(tmp_path / "v.json")
+
+
 @pytest.mark.parametrize("read", [read_json, read_table])
 def test_an_absent_file_is_named(tmp_path, read):
     with pytest.raises(InputError, match="absent does not exist"):

@@ -96,6 +96,18 @@ def test_where_nothing_can_be_locked_all_gpus_are_seen_and_it_is_told(tmp_path, 
     assert "GPUs are not shared out" in caplog.text
 
 
+def test_a_link_that_somebody_put_there_is_not_followed(tmp_path, caplog):
+    """The temporary folder is everybody's: what the link points at must stay as it is."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "choice").write_text("a thesis")
+    (tmp_path / f"ssc-gpus-{os.getuid()}").symlink_to(tmp_path / "theirs")
+    with leased(1):
+        assert seen() == "0,1,2,3"
+    assert "not a folder of this user" in caplog.text
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["choice"]
+    assert (tmp_path / "theirs" / "choice").read_text() == "a thesis"
+
+
 def test_a_lease_ends_with_its_block():
     for _ in range(2):
         with leased(1):

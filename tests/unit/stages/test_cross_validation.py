@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ssc.data.index import Index, Row, read_index, write_index, write_parts
 from ssc.stages import cross_validation
-from ssc.stages.classifier_scores import classifier_scores, evaluate_classifier, truth_of, write_scores
+from ssc.stages.classifier_scores import classifier_scores, evaluate_classifier, truth_of, write_precision
 from ssc.stages.cross_validation import cross_validate, halves
 from ssc.training.classifier import train_classifier
 from ssc.training.run import Run
@@ -49,7 +49,7 @@ def test_each_half_is_scored_by_the_classifier_of_the_other(data, tmp_path):
         train_classifier(Run(**options(weights, seed=3)), **own)
         rows += unseen
         scores += [*classifier_scores(unseen, weights, drs=True, device="cpu", precision="fp32", threads=1)]
-    write_scores(tmp_path / "expected.json", rows, np.array(scores), truth_of(rows, 2), CLASSES)
+    write_precision(tmp_path / "expected.json", rows, np.array(scores), truth_of(rows, 2), CLASSES)
     assert found == json.loads((tmp_path / "expected.json").read_text())
     assert (found["split"], found["images"]) == ("train", 9) and found["guessing"]
     # The classifiers have learned different things: it matters which one scores.
@@ -83,10 +83,21 @@ def test_what_was_trained_is_not_trained_again(data, tmp_path, monkeypatch, capl
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(cross_validation, "train_classifier", second_fails)
         run(data, output)
+    killed = tmp_path / ".scores_2.safetensors.checkpoint.123.tmp"  # while it wrote
+    killed.touch()
     with caplog.at_level(logging.INFO):
         run(data, output)
     assert caplog.text.count("restored from the cache") == 1
-    assert not [path.name for path in tmp_path.glob("scores_*")]  # weights that nobody uses
+    assert not killed.exists() and not [path.name for path in tmp_path.glob("scores_*")]  # weights that nobody uses
+
+
+def test_where_it_is_no_longer_needed_nothing_of_a_killed_job_stays(data, tmp_path):
+    names = ("scores_1.safetensors", "scores_1_losses.tsv", "scores_2.safetensors.checkpoint")
+    left = [tmp_path / name for name in names]
+    for path in left:
+        path.touch()
+    run(data, tmp_path / "scores.json", val=data.val)
+    assert not any(path.exists() for path in left)
 
 
 @given(st.lists(st.tuples(st.sampled_from([(), (1,), (2,), (1, 2)]), st.integers(0, 99)), unique=True))

@@ -63,8 +63,9 @@ def test_a_run_agrees_with_itself(run, capsys, monkeypatch):
     assert all(row.images == 4 and row.alone == 0 and not row.parts for row in found.values())
     assert found["cams"].difference == (0, 0)
     assert found["pseudo_labels"].agreement == 1 and found["pseudo_labels"].miou == (1, 1)
-    assert main(["compare-stages", str(run), str(run)]) == 0
-    assert capsys.readouterr().out.endswith("They agree.\n")
+    for first, second in ((str(run), str(run)), (".", "../ssc"), ("../ssc", ".")):  # from the run's own folder
+        assert main(["compare-stages", first, second]) == 0
+        assert capsys.readouterr().out.endswith("They agree.\n")
 
 
 def test_differences_are_measured_and_the_first_parting_is_told(run, tmp_path, capsys):

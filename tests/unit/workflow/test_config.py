@@ -367,7 +367,9 @@ def test_what_is_ready_may_differ_between_experiments():
     }
 
 
-@pytest.mark.parametrize("name", ["ablation", "data", "index", "masks", "superpixels", "tensorboard", "warm_start"])
+@pytest.mark.parametrize(
+    "name", ["ablation", "data", "index", "masks", "photos", "superpixels", "tensorboard", "warm_start"]
+)
 def test_experiments_are_not_named_as_folders_of_results(name):
     sentence = refusal(experiments={"ssc": {}, name: {}})
     assert sentence == f"experiments.{name}: results/<data set>/{name} holds shared files; choose another name."

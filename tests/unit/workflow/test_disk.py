@@ -258,6 +258,7 @@ def test_memory_of_what_is_done_or_not_made_counts_no_more(tmp_path, disk, capsy
     monkeypatch.setattr(estimate, "warn_of_memory", lambda needs: seen.append(set(needs)))
     check_room(index(), settings(), tmp_path, cores=2)
     check_room(index(), settings(classifier={"backbone": "tiny", "asm": {"enabled": False}}), tmp_path, cores=2)
+    check_room(index(), settings(ready={"cams": "theirs"}), tmp_path, cores=2)
     (tmp_path / "ssc" / "cams").mkdir(parents=True)
     for shard in ("1-of-2", "2-of-2"):
         (tmp_path / "ssc" / "cams" / f"{shard}.zip").touch()
@@ -265,7 +266,8 @@ def test_memory_of_what_is_done_or_not_made_counts_no_more(tmp_path, disk, capsy
     check_room(index(), settings(ready={"irn": "irn.safetensors"}), tmp_path, cores=2)
     later = {"irn_labels", "train_irn", "random_walk", "train_segmentation", "predictions"}
     first = {"train_classifier", "cams", "evaluate_classifier", *later}
-    assert seen == [first | {"superpixels"}, first, {"superpixels", "random_walk", "train_segmentation", "predictions"}]
+    last = {"superpixels", "random_walk", "train_segmentation", "predictions"}
+    assert seen == [first | {"superpixels"}, first, later, last]
 
 
 def test_the_workflow_is_read_without_torch():

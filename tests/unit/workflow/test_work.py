@@ -77,7 +77,7 @@ def test_labels_without_a_walk_take_a_crf_or_nothing():
 def rest(tmp_path, monkeypatch):
     """Function that asks what follows a training of a configuration, where networks are as above."""
     table = tmp_path / "results" / "index.tsv"
-    write_index(table, index(), needed="val")
+    write_index(table, index())
     write_parts(table, index(), 1)
     monkeypatch.setattr(work, "network_sizes", lambda settings, num_classes: NETWORKS)
     monkeypatch.setattr(work, "processors", lambda: 2)
