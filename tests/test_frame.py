@@ -55,7 +55,7 @@ def test_crf_constants_in_code_are_the_defaults_of_the_settings():
     [
         *(("ssc.stages.masks", name) for name in ("torch", "numba", "pandas")),
         *((f"ssc.stages.{name}", "torch") for name in ("superpixels", "evaluate", "cam_threshold", "seeds")),
-        *((module, "torch") for module in ("ssc.data.build", "ssc.report.evidence", "ssc.report.metrics_table")),
+        *((module, "torch") for module in ("ssc.stages.index", "ssc.report.evidence", "ssc.report.metrics_table")),
         # Which torchvision, timm and the optimisers bring in.
         *(
             (f"ssc.stages.{name}", "torch._dynamo")

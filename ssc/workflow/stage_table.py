@@ -77,7 +77,7 @@ STAGES = {
         shared=True,
         rules=(
             Rule("demo_data", "ssc.data.demo", {"folder": "data"}, split="all"),
-            Rule("index", "ssc.data.build", {"index": "index.tsv", "classes": "classes.txt"}, split="all"),
+            Rule("index", "ssc.stages.index", {"index": "index.tsv", "classes": "classes.txt"}, split="all"),
             Rule("masks", "ssc.stages.masks", {"archive": "masks/{split}/{shard}.zip"}, split="both", masked=True),
         ),
     ),

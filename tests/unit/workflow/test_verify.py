@@ -124,7 +124,7 @@ def test_missing_and_changed_files_are_named(make_run, capsys):
     [
         (None, "does not exist"),
         ("{", "is not valid JSON"),
-        ("[]", "is no manifest"),
+        ("[]", "holds no JSON object"),
         ('{"config": {}}', "is no manifest"),
         ('{"config": {}, "files": {}}', "is no manifest"),
     ],
