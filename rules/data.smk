@@ -56,6 +56,7 @@ rule index:
         truth=lambda w: folder_state(config["dataset"], "masks"),
         source=[
             source_digest("ssc.data.build"),
+            source_digest("ssc.data.index"),
             source_digest("ssc.data.check"),
             source_digest("ssc.data.check_masks"),
             source_digest("ssc.data.shrink"),
