@@ -511,7 +511,7 @@ FORMATS = [
         coco_data(),
         lambda p: (p / "instances.json").write_text("{"),
     ),
-    Case("COCO JSON is a list", "has no list 'images'", coco_data(), coco([])),
+    Case("COCO JSON is a list", "holds no JSON object", coco_data(), coco([])),
     Case("COCO entries are numbers", "an entry of 'images' lacks", coco_data(), coco(instances(images=[1]))),
     Case(
         "COCO photo is missing",
