@@ -83,7 +83,6 @@ class Run:
         if self.threads:
             torch.set_num_threads(max(1, self.threads // processes()))
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # or each new tensor is filled with NaN first
         torch.backends.cudnn.benchmark = False
         values = {
             **values,
