@@ -126,6 +126,8 @@ def test_what_a_run_lacks_is_left_out():
     (reason,) = judge(only, pretrained=True)
     assert (reason.light, reason.what) == ("green", "predictions.one_colour")
     assert "1 of 20 test photos" in reason.text
+    # Of a split whose photos are gone there is nothing to say.
+    assert not judge({"predictions": {**GOOD["predictions"], "photos": 0}}, pretrained=True)
     # Of so few photos even guesses are right.
     assert "classifier.map" not in [each.what for each in judge(changed("classifier", luck=1), pretrained=True)]
 
