@@ -123,13 +123,13 @@ def count_pairs(labels: Tensor, radius: int = 10) -> Tensor:
 
 
 def irn_losses(
-    edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: int = 10, *, total: Tensor | None = None
+    edge_logits: Tensor, displacement: Tensor | None, labels: Tensor, radius: int = 10, *, total: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Training losses of IRN over all pairs of labelled pixels closer than `radius` (IRN paper, section 4).
 
     Args:
         edge_logits: (B, 1, h, w), class boundaries before the sigmoid.
-        displacement: (B, 2, h, w), channel 0 is y, in pixels of this map.
+        displacement: (B, 2, h, w), channel 0 is y, in pixels of this map; None where none is learned.
         labels: integer (B, h, w); 0 is background, 255 takes no part.
         radius: in pixels of this map; a source needs h >= radius and w >= 2 radius - 1.
         total: numbers of pairs that the means are over, see `count_pairs`: of the whole batch, of which this may be a
@@ -143,16 +143,19 @@ def irn_losses(
         `dp_fg`: |d_i - d_j - (j - i)| over equal foreground pairs and both channels;
         `dp_bg`: |d_i - d_j| over equal background pairs and both channels;
         `total`: (pos + neg) / 2 + (dp_fg + dp_bg) / 2.
+        Without displacements neither `dp_fg` nor `dp_bg` is there or counts.
 
     Raises:
         ValueError: shapes that do not belong together, labels that are not integers, radius < 2 or a map without
             a source.
     """
     *batch, h, w = labels.shape
-    if edge_logits.shape != (*batch, 1, h, w) or displacement.shape != (*batch, 2, h, w) or len(batch) != 1:
+    learned = [edge_logits] if displacement is None else [edge_logits, displacement]
+    shapes = [tuple(each.shape) for each in learned]
+    if shapes != [(*batch, 1, h, w), (*batch, 2, h, w)][: len(shapes)] or len(batch) != 1:
         raise ValueError(
             "edge_logits, displacement and labels must be (B, 1, h, w), (B, 2, h, w) and (B, h, w), "
-            f"not {tuple(edge_logits.shape)}, {tuple(displacement.shape)} and {tuple(labels.shape)}"
+            f"not {', '.join(map(str, shapes))} and {tuple(labels.shape)}"
         )
     if labels.is_floating_point():
         raise ValueError(f"labels must be integers, not {labels.dtype}")
@@ -165,7 +168,7 @@ def irn_losses(
         )
     dtype = torch.promote_types(edge_logits.dtype, torch.float32)
     edges = edge_logits[:, 0].to(dtype).sigmoid()
-    displacement = displacement.to(dtype)
+    displacement = None if displacement is None else displacement.to(dtype)
     source = _window((h, w), radius)
 
     sums, counts = [], []
@@ -173,26 +176,29 @@ def irn_losses(
         equal, background, foreground, unequal = pair_masks(labels, offset, radius)
         edge = path_maximum(edges, offset, radius)
         cost = -torch.where(equal, 1 - edge + EPSILON, edge + EPSILON).log()
-        # Two pixels of one object point to one centre, so their displacements differ by j - i.
-        towards = displacement.new_tensor(offset).view(2, 1, 1) * foreground[:, None]
-        target = _window((h, w), radius, *offset)
-        shift = (displacement[source] - displacement[target] - towards).abs().sum(dim=1)
-        terms = [
-            cost * background, cost * foreground, cost * unequal, shift * foreground, shift * background,
-        ]  # fmt: skip
+        terms = [cost * background, cost * foreground, cost * unequal]
+        if displacement is not None:
+            # Two pixels of one object point to one centre, so their displacements differ by j - i.
+            towards = displacement.new_tensor(offset).view(2, 1, 1) * foreground[:, None]
+            target = _window((h, w), radius, *offset)
+            shift = (displacement[source] - displacement[target] - towards).abs().sum(dim=1)
+            terms += [shift * foreground, shift * background]
         sums.append(torch.stack([term.sum() for term in terms]))
         if total is None:
             counts.append(torch.stack([mask.sum() for mask in (background, foreground, unequal)]))
 
-    bg_cost, fg_cost, unequal_cost, fg_shift, bg_shift = torch.stack(sums).sum(dim=0)
+    bg_cost, fg_cost, unequal_cost, *shifts = torch.stack(sums).sum(dim=0)
     total = torch.stack(counts).sum(dim=0) if total is None else total
     bg_count, fg_count, unequal_count = total.to(dtype)
     pos = (bg_cost / (bg_count + EPSILON) + fg_cost / (fg_count + EPSILON)) / 2
     neg = unequal_cost / (unequal_count + EPSILON)
-    dp_fg = fg_shift / (2 * fg_count + EPSILON)
-    dp_bg = bg_shift / (2 * bg_count + EPSILON)
-    loss = (pos + neg) / 2 + (dp_fg + dp_bg) / 2
-    return {"pos": pos, "neg": neg, "dp_fg": dp_fg, "dp_bg": dp_bg, "total": loss}
+    losses, loss = {"pos": pos, "neg": neg}, (pos + neg) / 2
+    if displacement is not None:
+        fg_shift, bg_shift = shifts
+        losses["dp_fg"] = fg_shift / (2 * fg_count + EPSILON)
+        losses["dp_bg"] = bg_shift / (2 * bg_count + EPSILON)
+        loss = loss + (losses["dp_fg"] + losses["dp_bg"]) / 2
+    return losses | {"total": loss}
 
 
 def transition_matrix(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:

@@ -52,7 +52,7 @@ def edge_maps(
     if pad:
         both = F.pad(both, (0, max(0, pad - width), 0, max(0, pad - height)))
     with autocast(views.device, precision):
-        logits, _ = model(both)
+        logits = model.edges(both)
     edges = logits.float()[:, 0, : -(-height // STRIDE), : -(-width // STRIDE)]
     if mirror == "probability":
         edges = edges.sigmoid()

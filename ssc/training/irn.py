@@ -28,7 +28,8 @@ def train_irn(
     initial: str | Path | None,
     settings: typed.IRN,
 ) -> None:
-    """Train the edge and displacement heads and write the network's weights: the part `irn`.
+    """Train the edge head and, with a `displacement_lr`, the displacement head; write the network's weights: the part
+    `irn`. Neither head depends on the other.
 
     Args:
         run: what all trainings are told.
@@ -43,9 +44,12 @@ def train_irn(
     table = read_index(index)
     if run.restored(__name__, table, settings, [*labels, initial]):
         return
-    options = {"backbone": settings.backbone, "output_stride": settings.output_stride}
+    displaced = settings.displacement_lr is not None
+    options = {"backbone": settings.backbone, "output_stride": settings.output_stride, "displacement": displaced}
     model = IRN(**options, weights=initial).to(run.device, memory_format=torch.channels_last).train()
-    groups = (model.edge_parameters(), settings.lr), (model.displacement_parameters(), settings.displacement_lr)
+    groups = [(model.edge_parameters(), settings.lr)]
+    if displaced:
+        groups.append((model.displacement_parameters(), settings.displacement_lr))
     optimizer = sgd(settings, *groups)
     if run.compile:
         model.compile()
@@ -56,8 +60,9 @@ def train_irn(
             edges, displacement = model(image)
         # Without other processes the losses count their pairs as they go.
         pairs = run.sum(count_pairs(target, settings.radius)) if processes() > 1 else None
-        run.update(irn_losses(edges.float(), displacement.float(), target, settings.radius, total=pairs))
-    model.displacement_mean.copy_(mean_displacement(model, loader, run))
+        run.update(irn_losses(edges, displacement, target, settings.radius, total=pairs))
+    if displaced:
+        model.displacement_mean.copy_(mean_displacement(model, loader, run))
     run.finish({"irn": (model, options)})
 
 

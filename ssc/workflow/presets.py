@@ -60,7 +60,14 @@ _LAYERS = (
             "cams": {"refine": "superpixels"},
             "seeds": {"threshold": "auto"},
             "irn_labels": {"foreground_threshold": "auto", "background_threshold": "auto"},
-            "irn": {"backbone": _SMALL, "batch_size": 8, "crop": 256, "scale": [0.5, 1.0], "momentum": 0.9},
+            "irn": {
+                "backbone": _SMALL,
+                "batch_size": 8,
+                "crop": 256,
+                "scale": [0.5, 1.0],
+                "displacement_lr": None,
+                "momentum": 0.9,
+            },
             "pseudo_labels": {"threshold": "auto"},
             "segmentation": {
                 "backbone": _SMALL,

@@ -300,7 +300,11 @@ class IRN(Section):
     crop: int = Field(512, ge=32, multiple_of=4, description="Side of the training window.")
     radius: int = Field(10, ge=2, description="Pairs of pixels closer than this are compared (pixels at stride 4).")
     lr: Positive = Field(0.1, description="Initial learning rate of the edge head.")
-    displacement_lr: Positive = Field(1.0, description="Initial learning rate of the displacement head.")
+    displacement_lr: Positive | None = Field(
+        1.0,
+        description="Initial learning rate of the displacement head; null: none is trained. It is for instances: "
+        "pseudo-labels are the same without.",
+    )
     momentum: Momentum = Field(0.0001, description="SGD momentum; in effect 1e-4, as for the classifier [R].")
     weight_decay: Weight = Field(0.0001, description="Weight decay.")
 

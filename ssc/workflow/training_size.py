@@ -95,9 +95,10 @@ def _classifier(settings: Settings, num_classes: int) -> _Training:
 
 def _irn(settings: Settings, num_classes: int) -> _Training:
     own = settings.irn
-    model = IRN(own.backbone, output_stride=own.output_stride)
+    displaced = own.displacement_lr is not None
+    model = IRN(own.backbone, output_stride=own.output_stride, displacement=displaced)
 
-    def losses(outputs: tuple[torch.Tensor, torch.Tensor], image: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(outputs: tuple[torch.Tensor, torch.Tensor | None], image: torch.Tensor) -> dict[str, torch.Tensor]:
         return irn_losses(*outputs, image[:, 0, ::STRIDE, ::STRIDE].long(), own.radius)
 
     return _Training([model], model, losses)

@@ -219,6 +219,15 @@ def test_displacements_to_a_common_centre_cost_nothing():
     assert irn_losses(logits, to_centre.flip(1), torch.ones(1, 8, 9).long(), radius=4)["dp_fg"] > 0.5
 
 
+def test_losses_without_displacements():
+    logits, labels = rand(2, 1, 7, 9).requires_grad_(), patchy_labels(2, 7, 9)
+    both = irn_losses(logits, rand(2, 2, 7, 9, seed=1), labels, radius=4)
+    alone = irn_losses(logits, None, labels, radius=4)
+    assert list(alone) == ["pos", "neg", "total"] and alone["total"] == (both["pos"] + both["neg"]) / 2
+    gradients = [torch.autograd.grad(losses["total"], logits)[0] for losses in (both, alone)]
+    assert torch.equal(*gradients) and gradients[0].any()
+
+
 def test_ignored_pixels_take_no_part():
     logits, displacement = rand(1, 1, 8, 9).requires_grad_(), rand(1, 2, 8, 9, seed=1).requires_grad_()
     losses = irn_losses(logits, displacement, torch.full((1, 8, 9), 255), radius=4)

@@ -153,9 +153,9 @@ class Grouped(torch.nn.Module):
         self.norm = torch.nn.GroupNorm(1, 3)
         self.weight = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5]))
 
-    def forward(self, image):
+    def edges(self, image):
         pooled = torch.nn.functional.avg_pool2d(self.norm(image), 4, ceil_mode=True)
-        return (pooled * self.weight.view(3, 1, 1)).sum(dim=1, keepdim=True), None
+        return (pooled * self.weight.view(3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def edges_by_hand(image: np.ndarray, pad: int | None, mirror: str) -> np.ndarray:

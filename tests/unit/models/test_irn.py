@@ -86,3 +86,16 @@ def test_irn_subtracts_the_mean_displacement_in_evaluation_only(irn):
     torch.testing.assert_close(displacement[:, 0] - 1.5, displacement_later[:, 0])
     torch.testing.assert_close(displacement[:, 1] + 2.0, displacement_later[:, 1])
     assert "displacement_mean" in model.state_dict()
+
+
+def test_the_edges_depend_on_no_displacement_head(irn):
+    torch.manual_seed(0)
+    alone = IRN("resnet18", displacement=False)
+    torch.manual_seed(0)
+    both = IRN("resnet18")
+    image = rand(1, 3, 65, 67)
+    edge, displacement = alone.eval()(image)
+    assert displacement is None and not list(alone.displacement_parameters())
+    assert set(alone.state_dict()) == {key for key in both.state_dict() if not key.startswith("displacement")}
+    assert torch.equal(edge, both.eval()(image)[0]) and torch.equal(edge, alone.edges(image))
+    assert torch.equal(irn.eval()(image)[0], irn.edges(image))

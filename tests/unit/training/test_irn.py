@@ -77,3 +77,11 @@ def test_irn_samples_have_labels_at_stride_four(data):
     assert not torch.equal(target, full[::4, ::4])
     assert (target[(image == 0).all(dim=0)[2::4, 2::4]] == 255).all()
     assert set(target.unique().tolist()) == {0, 1, 255}
+
+
+def test_the_edges_learn_the_same_without_displacements(data, tmp_path, trained):
+    train("irn", data, tmp_path / "irn.safetensors", displacement_lr=None)
+    alone = load_part(tmp_path / "irn.safetensors", "irn", IRN)
+    both = load_part(trained.folder / "irn.safetensors", "irn", IRN).state_dict()
+    assert alone.state_dict().keys() < both.keys()
+    assert all(torch.equal(value, both[key]) for key, value in alone.state_dict().items())
