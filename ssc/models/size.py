@@ -88,13 +88,13 @@ def count_flops(work: Callable[[], object], *, backward: bool = False) -> int:
     """Multiplications and additions in the convolutions and matrix products of `work`.
 
     Args:
-        work: returns tensors.
+        work: returns tensors, or None in place of some.
         backward: count the backward pass from all of them, too.
     """
     with _Flops() as counter:
         outputs = tree_leaves(work())
         if backward:
-            sum(each.float().sum() for each in outputs if each.requires_grad).backward()
+            sum(each.float().sum() for each in outputs if each is not None and each.requires_grad).backward()
     return counter.total
 
 

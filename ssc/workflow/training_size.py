@@ -26,16 +26,18 @@ class _Training(NamedTuple):
     """What a training does in a step.
 
     Attributes:
-        networks: those that it trains; the first is that of inference.
+        networks: those that it trains.
         outputs: of a batch of photos, with all products of the networks.
         losses: of the outputs and the batch, or what stands for them.
         judge: a frozen network that compares the outputs with the batch.
+        inference: what becomes of a batch in inference; None: the first network's outputs.
     """
 
     networks: list[nn.Module]
     outputs: Callable[[torch.Tensor], object]
     losses: Callable[[object, torch.Tensor], object] = lambda outputs, image: outputs
     judge: nn.Module | None = None
+    inference: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 def measure_networks(settings: Settings, num_classes: int) -> dict[str, NetworkSize]:
@@ -68,7 +70,8 @@ def _measure(training: _Training, *, crop: int, batch_size: int) -> NetworkSize:
     flops = count_flops(partial(training.outputs, batch), backward=True)
     if training.judge:  # it sees the batch and the outputs, and sends the gradient of these back
         flops += 3 * count_flops(partial(training.judge, batch))
-    look = partial(training.networks[0].eval(), photos)
+    network = training.networks[0].eval()
+    look = partial(training.inference or network, photos)
     return NetworkSize(
         weights=4 * sum(map(count_parameters, training.networks)),
         saved=saved * batch_size // 2,
@@ -101,7 +104,7 @@ def _irn(settings: Settings, num_classes: int) -> _Training:
     def losses(outputs: tuple[torch.Tensor, torch.Tensor | None], image: torch.Tensor) -> dict[str, torch.Tensor]:
         return irn_losses(*outputs, image[:, 0, ::STRIDE, ::STRIDE].long(), own.radius)
 
-    return _Training([model], model, losses)
+    return _Training([model], model, losses, inference=model.edges)
 
 
 def _segmentation(settings: Settings, num_classes: int) -> _Training:

@@ -108,6 +108,10 @@ def test_settings_that_make_a_step_larger():
     assert all(more[stage].weights == lean[stage].weights for stage in ("classifier", "irn"))
     own = {"classifier": {"cdr": {"enabled": False}}, **{name: {"batch_size": 2 * BATCH} for name in STAGES[1:]}}
     plain = measure_networks(settings(**own), CLASSES)
+    edges = measure_networks(settings(irn={"displacement_lr": None}), CLASSES)["irn"]
+    assert edges.flops_per_pixel == lean["irn"].flops_per_pixel
+    for name in ("saved", "weights", "training_flops"):
+        assert getattr(edges, name) < getattr(lean["irn"], name)
     for name in ("saved", "weights", "training_flops"):
         assert getattr(plain["classifier"], name) < getattr(lean["classifier"], name)
     for stage in STAGES[1:]:
@@ -115,12 +119,12 @@ def test_settings_that_make_a_step_larger():
         assert plain[stage].saved == 2 * lean[stage].saved
 
 
-def test_inference_is_that_of_the_first_network(sizes):
+def test_inference_is_that_of_the_first_network_and_of_irn_the_edges(sizes):
     """What it holds at a time and its work, by pixel, are those of a run on the CPU."""
     _, steps = real_steps(settings())
     photos = torch.randn(2, 3, 128, 128)
     for stage, ((network, *_), _) in steps.items():
-        look = partial(network.eval(), photos)
+        look = partial(network.eval().edges if stage == "irn" else network.eval(), photos)
         held = peak_bytes(look, leave_out=[photos, *network.state_dict().values()])
         assert sizes[stage].bytes_per_pixel == pytest.approx(held / photos[:, 0].numel(), rel=0.1), stage
         assert sizes[stage].flops_per_pixel == pytest.approx(count_flops(look) / photos[:, 0].numel(), rel=0.1), stage
@@ -131,7 +135,8 @@ def test_work_of_a_training_counts_what_is_trained(sizes):
     and a gradient goes back to one of them."""
     forward = {stage: SIDE**2 * size.flops_per_pixel for stage, size in sizes.items()}
     assert sizes["segmentation"].training_flops == pytest.approx(3 * forward["segmentation"], rel=0.1)
-    assert forward["irn"] < sizes["irn"].training_flops < 2.9 * forward["irn"]
+    edges = measure_networks(settings(irn={"displacement_lr": None}), CLASSES)["irn"]  # which alone infer
+    assert forward["irn"] < edges.training_flops < 2.9 * forward["irn"]
 
     def flops(**cdr):
         own = settings(classifier={"cdr": {"network": "tiny", "width": 16, **cdr}})
