@@ -67,9 +67,7 @@ class IRN(nn.Module):
         return chain(self.edge.parameters(), self.edge_fuse.parameters())
 
     def displacement_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the displacement head; none where there is no such head."""
-        if not self.has_displacement:
-            return iter(())
+        """Parameters of the displacement head, where there is one."""
         parts = (self.displacement, self.displacement_deep, self.displacement_fuse)
         return chain(*(part.parameters() for part in parts))
 
