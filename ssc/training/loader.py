@@ -14,13 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssc.data.index import Row
 from ssc.runtime.distributed import processes, rank
+from ssc.runtime.parallel import parallel_map
 
 Sample = Callable[[Row, np.random.Generator], tuple]
 
 
 class _Samples(Dataset):
-    def __init__(self, rows: Sequence[Row], sample: Sample, seed: int):
-        self.rows, self.sample, self.seed = rows, sample, seed
+    def __init__(self, rows: Sequence[Row], sample: Sample, seed: int, threads: int):
+        self.rows, self.sample, self.seed, self.threads = rows, sample, seed, threads
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -29,6 +30,9 @@ class _Samples(Dataset):
         epoch, position = key
         # From 1: NumPy takes (seed, epoch, 0) for (seed, epoch), the stream that shuffles.
         return self.sample(self.rows[position], np.random.default_rng((self.seed, epoch, position + 1)))
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[tuple]:
+        return list(parallel_map(self.__getitem__, keys, self.threads))
 
 
 def _leave_signals_to_the_training(exiting: Event, worker: int) -> None:
@@ -52,8 +56,8 @@ class TrainingLoader:
         sample: function of a row and a random generator that returns a tuple of tensors.
         batch_size: images per batch, of all processes together.
         seed: with the epoch it fixes order and augmentation.
-        workers: loader processes, no more than processors are taken; 0 loads in the training process. Results do not
-            depend on it.
+        workers: loader processes, no more than processors are taken; 0 loads in the training process, between its
+            steps, with as many threads as torch has there. Results do not depend on it.
     """
 
     def __init__(self, rows: Sequence[Row], sample: Sample, *, batch_size: int, seed: int, workers: int = 0):
@@ -64,7 +68,7 @@ class TrainingLoader:
         exiting = multiprocessing.Event()
         atexit.register(exiting.set)
         self._loader = DataLoader(
-            _Samples(rows, sample, seed),
+            _Samples(rows, sample, seed, threads=1 if workers else torch.get_num_threads()),
             batch_sampler=self._batches,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -1,4 +1,5 @@
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -52,6 +53,20 @@ def test_order_and_draws_depend_on_seed_and_epoch_alone():
     other = read(make(20, batch_size=4, seed=2), 0)
     assert order(other) != order(first)
     assert not {sample for batch in other for sample in batch} & {sample for batch in first for sample in batch}
+
+
+def test_without_workers_a_batch_is_drawn_by_as_many_threads_as_torch_has(monkeypatch):
+    meeting = threading.Barrier(2, timeout=10)
+
+    def meet(row: Row, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        meeting.wait()
+        return draw(row, rng)
+
+    expected = read(make(12, batch_size=4, seed=0), 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    loader = make(12, batch_size=4, seed=0)
+    monkeypatch.setattr(loader._loader.dataset, "sample", meet)
+    assert read(loader, 1) == expected
 
 
 def test_a_draw_does_not_depend_on_the_batch_size():
