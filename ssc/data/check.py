@@ -60,7 +60,7 @@ def check_table(index: Index) -> None:
         raise InputError(
             f"The data set has {index.num_classes} classes, a label map holds {IGNORE - 1}; leave the rare ones out."
         )
-    if index.num_classes > _FEW and all(counts[label] <= 1 for label in range(1, index.num_classes + 1)):
+    if index.num_classes > _FEW and all(counts[label] == 1 for label in range(1, index.num_classes + 1)):
         raise InputError(
             f"No class can be learned: each of the {index.num_classes} classes has one training photo alone, such as "
             f"{index.classes[0]!r}; write into the column 'labels' what several photos have in common."
