@@ -37,8 +37,8 @@ def check_table(index: Index) -> None:
     Classes that cannot be learned, because no training image shows them, or every one does, are told.
 
     Raises:
-        InputError: there is no training image, none has a label, no class has two, there are more classes than a label
-            map holds, a file is listed twice, or a name is one that text files cannot carry.
+        InputError: there is no training image, none has a label, each class has one alone, there are more classes than
+            a label map holds, a file is listed twice, or a name is one that text files cannot carry.
     """
     files = {}
     for row in index.rows:
