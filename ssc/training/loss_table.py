@@ -4,16 +4,19 @@ import importlib
 import math
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 
 from ssc.runtime.distributed import is_main
 from ssc.runtime.errors import InputError
+from ssc.runtime.files import write_text
 
 
 class LossTable:
     """A TSV with the columns step (from 1), lr (of the first parameters) and each loss, empty before it sets in.
 
     Args:
-        path: the file; it is written as the training goes on, by the main process.
+        path: the file; it is written as the training goes on, by the main process. Of two trainings of one result, one
+            of which has outlived its Snakemake, each adds to a file of its own; the last to end leaves a whole one.
         tensorboard: write event files to the folder `tensorboard/<name of the table>` beside it as well.
 
     Raises:
@@ -26,6 +29,7 @@ class LossTable:
         self._rows: list[dict[str, str]] = []
         self._tensorboard = _tensorboard() if tensorboard else None
         self._events = None
+        self._file: TextIO | None = None
 
     @property
     def text(self) -> str:
@@ -61,8 +65,8 @@ class LossTable:
         if new:
             self._write()
         else:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("\t".join(row.get(name, "") for name in self._columns) + "\n")
+            self._file.write("\t".join(row.get(name, "") for name in self._columns) + "\n")
+            self._file.flush()
         if self._events:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
@@ -72,13 +76,18 @@ class LossTable:
         return ", ".join(f"{name} {value}" for name, value in self._rows[-1].items() if name != "step")
 
     def end(self) -> None:
-        """Close the event files."""
+        """Write the whole table, and close the event files."""
+        self._file.close()
+        write_text(self.path, self.text)
         if self._events:
             self._events.close()
 
     def _write(self) -> None:
+        if self._file:
+            self._file.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(self.text, encoding="utf-8")
+        write_text(self.path, self.text)
+        self._file = self.path.open("a", encoding="utf-8")
 
 
 def _tensorboard() -> ModuleType:

@@ -100,3 +100,23 @@ def test_tensorboard_gets_the_scalars_of_each_step(tmp_path, monkeypatch, resume
         ("close",),
     ]  # fmt: skip
     assert len((tmp_path / "irn_losses.tsv").read_text().splitlines()) == (5 if resumed else 3)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_two_trainings_of_one_result_leave_a_whole_table(tmp_path, last):
+    """One has outlived its Snakemake, and goes on while the next call, which has removed the table, has begun."""
+    path, expected = tmp_path / "x_losses.tsv", filled(tmp_path / "alone.tsv", range(1, 7)).text
+    orphan = filled(path, range(1, 4))
+    path.unlink()
+    again = filled(path, range(1, 6))
+    orphan.add(4, 0.1 / 4, {"a": 4 / 3, "b": 8.0})
+    assert path.read_text() == again.text
+    orphan, again = (filled(path, range(1, 7)) for _ in range(2))
+    first, second = (orphan, again) if last else (again, orphan)
+    first.end()
+    finished = path.stat().st_ino
+    assert path.read_text() == expected
+    second.end()
+    assert (
+        path.read_text() == expected and path.stat().st_ino != finished
+    )  # a link to the first, as the cache has, stays
