@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.synchronize import Event
 
@@ -14,14 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssc.data.index import Row
 from ssc.runtime.distributed import processes, rank
-from ssc.runtime.parallel import parallel_map
 
 Sample = Callable[[Row, np.random.Generator], tuple]
 
 
 class _Samples(Dataset):
     def __init__(self, rows: Sequence[Row], sample: Sample, seed: int, threads: int):
-        self.rows, self.sample, self.seed, self.threads = rows, sample, seed, threads
+        self.rows, self.sample, self.seed = rows, sample, seed
+        # Its threads start once: a thread that is started when memory is exhausted lets Python wait for ever.
+        self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -32,7 +34,7 @@ class _Samples(Dataset):
         return self.sample(self.rows[position], np.random.default_rng((self.seed, epoch, position + 1)))
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[tuple]:
-        return list(parallel_map(self.__getitem__, keys, self.threads))
+        return list(self._map(self.__getitem__, keys))
 
 
 def _leave_signals_to_the_training(exiting: Event, worker: int) -> None:
