@@ -85,7 +85,6 @@ class LossTable:
     def _write(self) -> None:
         if self._file:
             self._file.close()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, self.text)
         self._file = self.path.open("a", encoding="utf-8")
 

@@ -58,8 +58,10 @@ def trained(campaign, checkpoints):
     place = released(campaign, "released")
     for kind in ("classifier", "irn"):
         place.change(f"ready.{kind}", str(checkpoints / f"{kind}.safetensors"))
+    planned = place.planned()
     made = {job.rule for job in jobs(place.succeed())}
-    assert {"cams", "random_walk", "train_segmentation"} <= made
+    assert made == planned
+    assert {"cams", "evaluate_seeds", "random_walk", "evaluate_pseudo_labels", "train_segmentation"} <= made
     assert not made & {"train_classifier", "train_irn", "superpixels"}
     return place
 

@@ -117,6 +117,5 @@ def test_two_trainings_of_one_result_leave_a_whole_table(tmp_path, last):
     finished = path.stat().st_ino
     assert path.read_text() == expected
     second.end()
-    assert (
-        path.read_text() == expected and path.stat().st_ino != finished
-    )  # a link to the first, as the cache has, stays
+    assert path.read_text() == expected
+    assert path.stat().st_ino != finished  # a link to the first, as the cache has, stays
