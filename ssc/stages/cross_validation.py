@@ -90,8 +90,9 @@ def _losses(weights: Path) -> Path:
 
 def _remove(files: Iterable[Path]) -> None:
     for own in files:
-        for path in (own, _losses(own), checkpoint_path(own)):
+        for path in (own, _losses(own)):
             path.unlink(missing_ok=True)
+            checkpoint_path(path).unlink(missing_ok=True)
 
 
 def halves(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:

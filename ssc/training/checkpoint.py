@@ -17,7 +17,7 @@ from ssc.training.signals import received
 
 
 def checkpoint_path(output: str | Path) -> Path:
-    """Where the checkpoint of a training lies that writes the weights `output`."""
+    """Where an output of a training, its weights or its table of losses, lies as long as the training is at work."""
     return Path(f"{output}.checkpoint")
 
 

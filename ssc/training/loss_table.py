@@ -9,14 +9,15 @@ from typing import TextIO
 from ssc.runtime.distributed import is_main
 from ssc.runtime.errors import InputError
 from ssc.runtime.files import write_text
+from ssc.training.checkpoint import checkpoint_path
 
 
 class LossTable:
     """A TSV with the columns step (from 1), lr (of the first parameters) and each loss, empty before it sets in.
 
     Args:
-        path: the file; it is written as the training goes on, by the main process. Of two trainings of one result, one
-            of which has outlived its Snakemake, each adds to a file of its own; the last to end leaves a whole one.
+        path: the file, written when the training has ended; until then the main process adds to `<path>.checkpoint`,
+            which a training that fails leaves.
         tensorboard: write event files to the folder `tensorboard/<name of the table>` beside it as well.
 
     Raises:
@@ -24,7 +25,7 @@ class LossTable:
     """
 
     def __init__(self, path: str | Path, *, tensorboard: bool = False):
-        self.path = Path(path)
+        self.path, self._live = Path(path), checkpoint_path(path)
         self._columns: list[str] = ["step", "lr"]
         self._rows: list[dict[str, str]] = []
         self._tensorboard = _tensorboard() if tensorboard else None
@@ -38,7 +39,7 @@ class LossTable:
         return "".join("\t".join(line) + "\n" for line in lines)
 
     def begin(self, earlier: str = "") -> None:
-        """Begin the file, with the lines that a resumed training has left as `text`."""
+        """Begin the checkpoint, with the lines that a resumed training has left as `text`."""
         if earlier:
             self._columns, *lines = [line.split("\t") for line in earlier.splitlines()]
             self._rows = [{k: v for k, v in zip(self._columns, line, strict=True) if v} for line in lines]
@@ -76,17 +77,18 @@ class LossTable:
         return ", ".join(f"{name} {value}" for name, value in self._rows[-1].items() if name != "step")
 
     def end(self) -> None:
-        """Write the whole table, and close the event files."""
+        """Write the table, drop its checkpoint, and close the event files."""
         self._file.close()
         write_text(self.path, self.text)
+        self._live.unlink(missing_ok=True)
         if self._events:
             self._events.close()
 
     def _write(self) -> None:
         if self._file:
             self._file.close()
-        write_text(self.path, self.text)
-        self._file = self.path.open("a", encoding="utf-8")
+        write_text(self._live, self.text)
+        self._file = self._live.open("a", encoding="utf-8")
 
 
 def _tensorboard() -> ModuleType:

@@ -681,8 +681,8 @@ class Common(Section):
     workers: Natural = Field(4, description="Loader processes of a training job; results do not depend on it.")
     log: Literal["table", "tensorboard"] = Field(
         "table",
-        description="Where trainings write their losses, step by step: <stage>_losses.tsv, or event files of "
-        "TensorBoard as well (needs the extra `tensorboard`).",
+        description="Where trainings write their losses, step by step: <stage>_losses.tsv (with .checkpoint behind "
+        "it until they end), or event files of TensorBoard as well (needs the extra `tensorboard`).",
     )
     masks: Masks = Masks()
     superpixels: Superpixels = Superpixels()

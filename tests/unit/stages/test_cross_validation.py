@@ -92,8 +92,8 @@ def test_what_was_trained_is_not_trained_again(data, tmp_path, monkeypatch, capl
 
 
 def test_where_it_is_no_longer_needed_nothing_of_a_killed_job_stays(data, tmp_path):
-    names = ("scores_1.safetensors", "scores_1_losses.tsv", "scores_2.safetensors.checkpoint")
-    left = [tmp_path / name for name in names]
+    names = ("scores_1.safetensors", "scores_1_losses.tsv", "scores_2.safetensors", "scores_2_losses.tsv")
+    left = [tmp_path / f"{name}{end}" for name in names for end in ("", ".checkpoint")]
     for path in left:
         path.touch()
     run(data, tmp_path / "scores.json", val=data.val)
