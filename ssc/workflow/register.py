@@ -148,7 +148,8 @@ def register_run(run: str | Path, register: str | Path, *, who: str) -> Entry:
 
 
 def compare_with_register(register: str | Path, run: str | Path) -> list[Difference]:
-    """Compare a run with the entries of its configuration, in their order.
+    """Compare a run with the entries of its configuration, in their order; where the photos lie, `device` and `shards`
+    may differ.
 
     Args:
         register: the register.
@@ -159,7 +160,7 @@ def compare_with_register(register: str | Path, run: str | Path) -> list[Differe
     """
     entries = read_register(register)
     own = _entry(check_unchanged(run), who="you")
-    found = [_difference(entry, own) for entry in entries if entry.config_digest == own.config_digest]
+    found = [_difference(entry, own) for entry in entries if _method(entry.config) == _method(own.config)]
     if not found:
         known = ", ".join(dict.fromkeys(f"{entry.name} ({entry.config_digest})" for entry in entries))
         raise InputError(
@@ -204,6 +205,13 @@ def _entry(run: Run, *, who: str) -> Entry:
         weights=weights,
         manifest=file_digest(run.path),
     )
+
+
+def _method(config: dict) -> dict:
+    """A configuration without what is another matter on each machine: paths of the data set, `device`, `shards`."""
+    data = config["dataset"]
+    places = {key: "given" for key, value in data.items() if isinstance(value, str) and key not in ("name", "kind")}
+    return {key: value for key, value in config.items() if key not in ("device", "shards")} | {"dataset": data | places}
 
 
 def _identity(entry: Entry) -> tuple[str, str]:

@@ -12,7 +12,8 @@ from ssc.runtime.files import file_digest, write_json, write_table
 from ssc.workflow.manifest import write_manifest
 from ssc.workflow.register import compare_with_register, read_register, register_run
 
-CONFIG = {"device": "cpu", "precision": "fp32", "seed": 3, "dataset": {"name": "tiny"}}
+DATASET = {"name": "tiny", "kind": "voc", "root": "data/tiny", "sbd": None}
+CONFIG = {"device": "cpu", "precision": "fp32", "seed": 3, "shards": 2, "dataset": DATASET}
 REGISTER = Path(__file__).parents[3] / "docs" / "results.jsonl"
 
 
@@ -152,7 +153,8 @@ def test_what_is_no_register_is_refused_and_stays(make_run, tmp_path, capsys):
 def test_a_run_that_came_to_the_same(make_run, tmp_path, capsys):
     register = tmp_path / "results.jsonl"
     register_run(make_run(), register, who="Ann")
-    run = make_run("second")
+    # Another's photos lie elsewhere, and `auto` stands for the same device here.
+    run = make_run("second", config=CONFIG | {"device": "auto", "shards": 9, "dataset": DATASET | {"root": "/mnt/voc"}})
     ((entry, metrics, weights, machine),) = compare_with_register(register, run)
     assert (entry.who, metrics, weights, machine) == ("Ann", {}, [], {})
     assert main(["verify", str(register), str(run)]) == 0
@@ -182,10 +184,11 @@ def test_a_row_of_one_side_alone_is_a_difference(make_run, tmp_path, capsys):
     assert "baseline: image label (train) miou: None | 10.64" in capsys.readouterr().out
 
 
-def test_there_must_be_an_entry_of_the_same_configuration(make_run, tmp_path, capsys):
+@pytest.mark.parametrize("other", [{"seed": 4}, {"dataset": DATASET | {"sbd": "data/sbd"}}])
+def test_there_must_be_an_entry_of_the_same_configuration(make_run, tmp_path, capsys, other):
     register = tmp_path / "results.jsonl"
     register_run(make_run(), register, who="Ann")
-    run = make_run("second", config={**CONFIG, "seed": 4})
+    run = make_run("second", config=CONFIG | other)
     assert main(["verify", str(register), str(run)]) == 2
     assert "has no entry of the configuration of" in capsys.readouterr().err
 
