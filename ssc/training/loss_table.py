@@ -17,7 +17,7 @@ class LossTable:
 
     Args:
         path: the file, written when the training has ended; until then the main process adds to `<path>.checkpoint`,
-            which a training that fails leaves.
+            where a training that fails leaves it.
         tensorboard: write event files to the folder `tensorboard/<name of the table>` beside it as well.
 
     Raises:

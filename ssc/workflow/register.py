@@ -98,8 +98,8 @@ def read_register(path: str | Path) -> list[Entry]:
 
     Raises:
         InputError: the file cannot be read, or lines have faults, which are told all at once: no JSON; a key that is
-            missing, unknown or of another type; a digest or seed that is not the configuration's; a line that repeats
-            another.
+            missing, unknown or of another type; no data set in the configuration; a digest or seed that is not the
+            configuration's; a line that repeats another.
     """
     entries, faults = {}, []
     for number, line in enumerate(_lines(path), 1):
@@ -110,7 +110,9 @@ def read_register(path: str | Path) -> list[Entry]:
             key = ".".join(map(str, first["loc"]))
             faults.append(f"line {number}: {f'{key}: ' if key else ''}{first['msg']}")
             continue
-        if entry.config_digest != config_digest(entry.config):
+        if not isinstance(entry.config.get("dataset"), dict):
+            faults.append(f"line {number}: config has no dataset; take the whole line that `ssc register` wrote")
+        elif entry.config_digest != config_digest(entry.config):
             faults.append(f"line {number}: config_digest is not that of config; one of them was changed by hand")
         if entry.seed != entry.config.get("seed"):
             faults.append(f"line {number}: seed is not that of config; one of them was changed by hand")

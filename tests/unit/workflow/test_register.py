@@ -121,6 +121,7 @@ def test_names_and_empty_files_of_any_kind(make_run, tmp_path, capsys):
         (lambda entry: entry["metrics"][0].update(miou=145.5), "line 2: metrics.0.miou: Input should be less"),
         (lambda entry: entry.update(metrics=[]), "line 2: metrics: List should have at least 1"),
         (lambda entry: entry["config"].update(device="cuda"), "line 2: config_digest is not that of config"),
+        (lambda entry: entry["config"].pop("dataset"), "line 2: config has no dataset"),
         (lambda entry: entry.update(config_digest="0" * 16), "line 2: config_digest is not that of config"),
         (lambda entry: entry.update(who="Ann"), "line 2: the run of line 1"),
     ],
