@@ -137,10 +137,10 @@ class Campaign:
         return Place(folder, project, folder / "my.yaml")
 
     def fresh(self, name: str, like: Place) -> Place:
-        """A working folder with the photos and the configuration of another, where nothing has been run."""
+        """A working folder with all that another's user has put there, where nothing has been run."""
         folder = self.folder / name
-        shutil.copytree(like.folder / "photos", folder / "photos")
-        return Place(folder, like.project, shutil.copy2(like.configfile, folder / "my.yaml"), like.cores)
+        shutil.copytree(like.folder, folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
+        return Place(folder, like.project, folder / like.configfile.name, like.cores)
 
     def _place(self, name: str, cores: int = 2) -> Place:
         folder = self.folder / name

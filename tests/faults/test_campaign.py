@@ -13,6 +13,7 @@ from ssc.workflow.stage_table import RULES
 from tests.faults import __main__ as command
 from tests.faults.corruptions import corruptions, ways
 from tests.faults.harness import (
+    Campaign,
     Outcome,
     differences,
     not_whole,
@@ -85,6 +86,17 @@ def test_results_are_compared_by_content_without_times(tmp_path):
     assert not_whole(tmp_path / "second", first) == []
     (tmp_path / "second" / "results" / "tiny" / "ssc" / "seeds.json").write_text('{"mio')
     assert not_whole(tmp_path / "second", first) == ["results/tiny/ssc/seeds.json differs"]
+
+
+def test_a_fresh_folder_has_all_that_was_edited_and_no_result(tmp_path):
+    edited = tmp_path / "edited"
+    for name in ("photos/images/a.png", "mended/a.png", "my.yaml", "results/tiny/index.tsv", ".snakemake/x"):
+        (edited / name).parent.mkdir(parents=True, exist_ok=True)
+        (edited / name).write_text(name)
+    fresh = Campaign(tmp_path).fresh("fresh", Place(edited, ROOT, edited / "my.yaml"))
+    files = {str(file.relative_to(fresh.folder)) for file in fresh.folder.rglob("*") if file.is_file()}
+    assert files == {"photos/images/a.png", "mended/a.png", "my.yaml"}
+    assert fresh.configfile.read_text() == "my.yaml"
 
 
 def test_every_damage_changes_the_file_and_some_leave_its_time(tmp_path):
