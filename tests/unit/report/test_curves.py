@@ -60,6 +60,7 @@ def losses_table(path, *rows):
     table.begin()
     for step, row in enumerate(rows, start=1):
         table.add(step, 0.1, row)
+    table.end()
     return path
 
 

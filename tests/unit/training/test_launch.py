@@ -122,7 +122,8 @@ def test_a_killed_process_and_a_signal_to_the_launcher_end_all_and_the_training_
     _, arguments = training("irn", data, **CHANGES["irn"])
     with pytest.raises(RuntimeError, match="A training process failed"):
         in_two(distributed_runs.train_irn_until_a_process_dies, stopped, tmp_path / "log", arguments, last=3)
-    assert sorted(path.name for path in stopped.parent.iterdir()) == ["irn.safetensors.checkpoint", "irn.tsv"]
+    left = ["irn.safetensors.checkpoint", "irn.tsv.checkpoint"]
+    assert sorted(path.name for path in stopped.parent.iterdir()) == left
     shutil.copy(f"{stopped}.checkpoint", f"{alone}.checkpoint")
 
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
