@@ -100,10 +100,10 @@ class Run:
             if is_main():
                 for path in (self.output, self.losses):
                     cache.restore(path, self._fingerprint)
+                    checkpoint_path(path).unlink(missing_ok=True)  # of a job that was killed when it was done
                 if read_header(self.output)["facts"]["classes"] != table.classes:
                     rename_classes(self.output, table.classes)
                     cache.keep(self.output, self._fingerprint)
-                self._drop_checkpoints()  # of a job that was killed when it was done
         return found
 
     def loader(self, rows: Sequence[Row], sample: Sample, batch_size: int) -> TrainingLoader:
@@ -185,11 +185,7 @@ class Run:
             save_weights(self.output, parts, **self._facts)
             for path in (self.output, self.losses):
                 cache.keep(path, self._fingerprint)
-            self._drop_checkpoints()
-
-    def _drop_checkpoints(self) -> None:
-        for path in (self.output, self.losses):
-            checkpoint_path(path).unlink(missing_ok=True)
+            checkpoint_path(self.output).unlink(missing_ok=True)
 
 
 def sgd(settings: BaseModel, *groups: tuple[Iterable[nn.Parameter], float]) -> Optimizer:
