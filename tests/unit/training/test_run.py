@@ -71,7 +71,9 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(data, trained, tmp_path, 
     at_step(monkeypatch, 5)
     with pytest.raises(Killed):
         train(kind, data, output)
+    table = output.with_suffix(".tsv")
     assert not output.exists() and Path(f"{output}.checkpoint").exists()
+    assert not table.exists() and Path(f"{table}.checkpoint").exists()
     steps = at_step(monkeypatch, 6, lambda: os.kill(os.getpid(), signal.SIGUSR1))
     torch.manual_seed(99)
     with heed_signals(), pytest.raises(Interrupted, match=r"^Ended by SIGUSR1 after step 7, which .*"):
@@ -136,9 +138,10 @@ def test_a_training_killed_when_it_was_done_is_not_made_again(data, trained, tmp
         train("irn", data, output)
     output.unlink()  # as Snakemake does with what an unfinished job has written
     output.with_suffix(".tsv").unlink()
+    output.with_suffix(".tsv.checkpoint").touch()  # as a training of other settings leaves it
     steps = at_step(monkeypatch)
     assert train("irn", data, output) == trained.irn
-    assert steps == [] and not Path(f"{output}.checkpoint").exists()
+    assert steps == [] and not [*tmp_path.glob("*.checkpoint")]
 
 
 # What is restored, and what is not
